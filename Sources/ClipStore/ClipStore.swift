@@ -1,0 +1,131 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+public import ClipLifecycle
+
+/// Where clips, deliveries, the ledger and the work are kept.
+///
+/// A store gives transactions over a few rows at a time; what happens in them (`LedgerScript`) is written once, for
+/// all stores. What `write` and `record` return is durable.
+public protocol ClipStore: DeliveryLedger {
+    associatedtype Transaction: StoreTransaction
+
+    /// Creates or migrates the bridge's own tables; refuses a newer schema and a `clips` table that does not serve.
+    func migrate() async throws
+    /// The schema is there and the store answers.
+    func checkReady() async throws
+    func read<Value: Sendable>(_ body: @Sendable @escaping (Transaction) throws -> Value) async throws -> Value
+    func write<Value: Sendable>(_ body: @Sendable @escaping (Transaction) throws -> Value) async throws -> Value
+    /// Whether another program may have written since the last call; true where the store can not tell.
+    func foreignWritesSinceLastCall() async throws -> Bool
+    func close() async throws
+}
+
+/// The rows of a store within one transaction. All uniqueness and every guard is the database's.
+public protocol StoreTransaction {
+    // MARK: Clips
+
+    /// The clip's row, met by the bridge or not.
+    func clip(_ uid: ClipUID) throws -> ClipRecord?
+    /// Newest change first; `before` is the change sequence of the last one seen.
+    func clips(status: ClipStatus?, before: Int64?, limit: Int) throws -> [ClipRecord]
+    /// Oldest change first, after the given change sequence.
+    func clips(changedAfter seq: Int64, limit: Int) throws -> [ClipRecord]
+    func clipCounts() throws -> [ClipStatus: Int]
+    func lastChangeSeq() throws -> Int64
+
+    /// Creates the clip's row; where there is a row of an adopted table already, only the bridge's own part of it.
+    /// - Returns: what forbids creating it, in words, or nil when it is there.
+    func insertClip(_ uid: ClipUID, machine: ClipStateMachine, patch: Details, at now: Timestamp) throws -> String?
+    /// Changes a clip that still has the status `from`; the patch is merged inside the database.
+    /// - Returns: false when nothing was changed because the clip has moved on, or its table refuses the status.
+    func updateClip(
+        _ uid: ClipUID, from: ClipStatus, machine: ClipStateMachine, patch: Details, at now: Timestamp
+    ) throws -> Bool
+
+    // MARK: Rows of an adopted table
+
+    /// Rows with a valid uid and one of our statuses that the bridge has not met; at most `limit`.
+    func unmetClips(limit: Int) throws -> [ClipRecord]
+    /// Rows with a `requested_status`; at most `limit`.
+    func requestingRows(limit: Int) throws -> [RequestingRow]
+    /// Removes `requested_status` and `status_request_time` from a row.
+    func clearRequest(uid: String) throws
+    /// Rows whose status is null or no word of ours, or whose uid is not valid.
+    func foreignRowCount() throws -> Int
+
+    // MARK: Deliveries
+
+    /// - Returns: the id that it got, or that of the delivery with the same body that was there before.
+    func insertDelivery(_ delivery: NewDelivery) throws -> (id: Int64, isDuplicate: Bool)
+    func delivery(_ id: Int64) throws -> DeliveryRecord?
+    /// Newest first; bodies included.
+    func deliveries(uid: ClipUID?, before: Int64?, limit: Int) throws -> [DeliveryRecord]
+    /// - Returns: how many were removed; at most `limit`.
+    func deleteDeliveries(receivedBefore: Timestamp, limit: Int) throws -> Int
+
+    // MARK: Ledger
+
+    func insertSignal(_ signal: Signal, delivery: Int64?, at now: Timestamp) throws -> Int64
+    func entry(_ seq: Int64) throws -> LedgerEntry?
+    /// Undecided entries, oldest first.
+    func pendingEntries(limit: Int) throws -> [LedgerEntry]
+    func pendingEntries(of uid: ClipUID) throws -> [LedgerEntry]
+    func settleEntry(_ entry: LedgerEntry, epoch: Int64?, at now: Timestamp) throws
+    /// A clip's entries, oldest first.
+    func history(of uid: ClipUID) throws -> [LedgerEntry]
+    /// Uids in order, after the given one: clips and ledger together.
+    func uids(after: String?, limit: Int) throws -> [String]
+
+    // MARK: Work
+
+    func work(of uid: ClipUID) throws -> Work?
+    func putWork(_ work: Work) throws
+    func removeWork(of uid: ClipUID) throws
+    /// Work that is due and unclaimed, the longest due first.
+    func dueWork(_ actions: [Action], at now: Timestamp, limit: Int) throws -> [Work]
+    /// When the next unclaimed work of these actions is due.
+    func nextDue(_ actions: [Action]) throws -> Timestamp?
+    /// Work whose lease has run out.
+    func expiredWork(at now: Timestamp, limit: Int) throws -> [Work]
+    /// Work that the owner holds; that anybody holds if nil.
+    func leasedWork(owner: String?) throws -> [Work]
+    func nextEpoch() throws -> Int64
+
+    // MARK: Transfers
+
+    func transfer(of uid: ClipUID) throws -> TransferRecord?
+    func transfers() throws -> [ClipUID: TransferRecord]
+    /// Writes the record with its parts, in the place of what was there.
+    func putTransfer(_ transfer: TransferRecord, of uid: ClipUID) throws
+    /// Adds one part, or replaces it.
+    func putTransferPart(_ part: TransferPart, of uid: ClipUID) throws
+    func removeTransfer(of uid: ClipUID) throws
+}
+
+/// What a store could not do.
+public struct StoreError: Error, Sendable, CustomStringConvertible {
+    public enum Code: String, Sendable {
+        /// The database can not be reached, is locked or its disk is full: the same may succeed later.
+        case unavailable
+        /// Another bridge has the store.
+        case inUse = "in_use"
+        /// The schema is newer than this program.
+        case newerSchema = "newer_schema"
+        /// The `clips` table lacks something that the contract asks for.
+        case unsuitableTable = "unsuitable_table"
+        case corrupt
+    }
+
+    public var code: Code
+    public var message: String
+
+    public init(_ code: Code, _ message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    public var isRetryable: Bool { code == .unavailable }
+    public var shortDescription: String { code.rawValue }
+    public var description: String { message }
+}

@@ -1,0 +1,371 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+public import ClipLifecycle
+
+/// What happens inside a store's transactions, written once for every store.
+public struct LedgerScript: Sendable {
+    public var policy: LifecyclePolicy
+    public var now: Timestamp
+    public var jitter: Double
+    /// Told why the `clips` table does not let a row be created.
+    public var onRefusedRow: @Sendable (ClipUID, String) -> Void
+
+    public init(
+        policy: LifecyclePolicy, now: Timestamp, jitter: Double = 0.5,
+        onRefusedRow: @escaping @Sendable (ClipUID, String) -> Void = { _, _ in }
+    ) {
+        self.policy = policy
+        self.now = now
+        self.jitter = jitter
+        self.onRefusedRow = onRefusedRow
+    }
+
+    private var planner: WorkPlanner { WorkPlanner(policy: policy, now: now, jitter: jitter) }
+
+    // MARK: Taking in
+
+    /// Stores a delivery and its signal, undecided.
+    public static func record(
+        _ delivery: NewDelivery, in store: some StoreTransaction
+    ) throws -> DeliveryReceipt {
+        let (id, isDuplicate) = try store.insertDelivery(delivery)
+        if isDuplicate { return .duplicate(of: String(id)) }
+        if let signal = delivery.signal { try take(signal, delivery: id, at: delivery.receivedAt, in: store) }
+        return .stored(id: String(id))
+    }
+
+    /// Puts a delivery's signal into the ledger, undecided.
+    ///
+    /// A row that another program inserted and that the bridge has not met goes before it, so that the ledger holds
+    /// both in the order in which they are decided.
+    public static func take(
+        _ signal: Signal, delivery: Int64, at now: Timestamp, in store: some StoreTransaction
+    ) throws {
+        if let row = try store.clip(signal.uid), !row.isMet, let status = row.status,
+            try !store.pendingEntries(of: signal.uid).contains(where: { $0.isAdoption(at: status) })
+        {
+            let adoption = Signal(uid: signal.uid, source: .external, status: status)
+            _ = try store.insertSignal(adoption, delivery: nil, at: now)
+        }
+        _ = try store.insertSignal(signal, delivery: delivery, at: now)
+    }
+
+    // MARK: Deciding
+
+    /// Decides the oldest undecided entries in ledger order.
+    public func applyPending(limit: Int, in store: some StoreTransaction) throws -> [LedgerEntry] {
+        try store.pendingEntries(limit: limit).map { try decide($0, in: store) }
+    }
+
+    /// Takes a signal into the ledger and decides it, after what the clip's ledger already holds.
+    /// - Parameter registers: the signal creates the clip that it speaks of if there is none.
+    public func submit(
+        _ signal: Signal, registers: Bool = false, epoch: Int64? = nil, in store: some StoreTransaction
+    ) throws -> LedgerEntry {
+        for earlier in try store.pendingEntries(of: signal.uid) { _ = try decide(earlier, in: store) }
+        if let row = try store.clip(signal.uid), !row.isMet, let status = row.status {
+            _ = try adopt(row, at: status, in: store)
+        }
+        let seq = try store.insertSignal(signal, delivery: nil, at: now)
+        return try decide(
+            LedgerEntry(seq: seq, at: now, signal: signal), registers: registers, epoch: epoch, in: store)
+    }
+
+    private func decide(
+        _ pending: LedgerEntry, registers: Bool = false, epoch: Int64? = nil, in store: some StoreTransaction
+    ) throws -> LedgerEntry {
+        let signal = pending.signal
+        if let row = try store.clip(signal.uid), !row.isMet, let status = row.status {
+            let adopted = try adopt(row, at: status, as: pending, in: store)
+            if let adopted, adopted.seq == pending.seq { return adopted }
+        }
+        let before = try store.clip(signal.uid)?.machine ?? ClipStateMachine(position: .absent)
+        // Only a delivery or a registration brings a clip into being: a poll, an action or another program's wish
+        // speaks of one that must be there.
+        let creates = registers || (signal.source == .webhook && policy.createsUnknownClips)
+        var update = ClipUpdate(of: before, by: signal, createsUnknown: creates, at: now)
+        if let refusal = try write(update, uid: signal.uid, in: store) { update.decision = .rejected(refusal) }
+        try replan(update.decision, signal: signal, in: store)
+        var entry = pending
+        entry.settle(update.decision, before: before)
+        try store.settleEntry(entry, epoch: epoch, at: now)
+        return entry
+    }
+
+    private func write(
+        _ update: ClipUpdate, uid: ClipUID, in store: some StoreTransaction
+    ) throws -> RejectionReason? {
+        switch update.decision {
+        case .applied(nil, _):
+            if let why = try store.insertClip(uid, machine: update.machine, patch: update.patch, at: now) {
+                onRefusedRow(uid, why)
+                return .unknownClip
+            }
+            return nil
+        case .applied(let from?, _), .merged(let from):
+            let isWritten = try store.updateClip(
+                uid, from: from, machine: update.machine, patch: update.patch, at: now)
+            return isWritten ? nil : .unknownStatus
+        case .rejected:
+            return nil
+        }
+    }
+
+    private func replan(
+        _ decision: ClipStateMachine.Decision, signal: Signal, in store: some StoreTransaction
+    ) throws {
+        if case .rejected = decision { return }
+        let present = try store.work(of: signal.uid)
+        let hurries: Bool =
+            switch signal.source {
+            case .webhook, .operator, .external: true
+            case .poll, .pipeline: false
+            }
+        let next = planner.work(after: decision, uid: signal.uid, present: present, hurries: hurries)
+        guard next != present else { return }
+        if let next { try store.putWork(next) } else { try store.removeWork(of: signal.uid) }
+    }
+
+    // MARK: Work
+
+    /// Claims due work for `owner`, at most `limit`.
+    /// - Parameter ahead: where there is any, work that is due so soon is taken with it.
+    public func claim(
+        _ actions: [Action], owner: String, lease: Duration, limit: Int, ahead: Duration = .zero,
+        in store: some StoreTransaction
+    ) throws -> [ActionRequest] {
+        if ahead > .zero, try store.dueWork(actions, at: now, limit: 1).isEmpty { return [] }
+        return try store.dueWork(actions, at: now + ahead, limit: limit).compactMap { due in
+            guard let clip = try store.clip(due.uid), let status = clip.status, status.allows(due.action) else {
+                try follow(due, in: store)
+                return nil
+            }
+            var work = due
+            let epoch = try store.nextEpoch()
+            work.lease = Lease(owner: owner, until: now + lease, epoch: epoch)
+            try store.putWork(work)
+            return ActionRequest(work: work, status: status, details: clip.details, epoch: epoch)
+        }
+    }
+
+    /// The row was removed or changed by somebody else: what its status calls for is done, and nothing for no row.
+    private func follow(_ due: Work, in store: some StoreTransaction) throws {
+        let status = try store.clip(due.uid)?.status
+        guard let action = status?.action(requestsMP4: policy.requestsMP4), action != due.action else {
+            return try store.removeWork(of: due.uid)
+        }
+        try store.putWork(Work(uid: due.uid, action: action, dueAt: now, stageEnteredAt: now))
+    }
+
+    /// Work whose lease ran out becomes due again; a clip that took too many processes with it is stopped.
+    public func rescue(limit: Int, in store: some StoreTransaction) throws -> [LedgerEntry] {
+        try store.expiredWork(at: now, limit: limit).compactMap { expired in
+            var work = expired
+            work.lease = nil
+            work.crashes += 1
+            work.dueAt = now
+            try store.putWork(work)
+            guard work.crashes >= policy.crashesMax else { return nil }
+            let failure = ActionFailure(
+                code: "quarantined",
+                message: "\(work.crashes) processes died during \"\(work.action.rawValue)\" of this clip without any "
+                    + "progress: it is set aside until an operator retries it", isRetryable: false)
+            return try submit(WorkPlanner.stopSignal(failure, uid: work.uid), in: store)
+        }
+    }
+
+    /// Leases of every other owner are void: for a store that only one process can have at a time.
+    public func voidLeases(exceptOf owner: String, in store: some StoreTransaction) throws {
+        for var work in try store.leasedWork(owner: nil) where work.lease?.owner != owner {
+            work.lease?.until = now
+            try store.putWork(work)
+        }
+    }
+
+    /// Prolongs the owner's leases of these epochs. One that ran out unnoticed, because the whole process stood
+    /// still, is the owner's as long as nobody has taken the work over.
+    public func renew(
+        owner: String, lease: Duration, epochs: Set<Int64>, in store: some StoreTransaction
+    ) throws {
+        for var work in try store.leasedWork(owner: owner) {
+            guard let held = work.lease, epochs.contains(held.epoch) else { continue }
+            work.lease?.until = now + lease
+            try store.putWork(work)
+        }
+    }
+
+    /// Takes what a running action reports.
+    /// - Returns: false when its lease is lost, and nothing is changed then, or when the clip was moved meanwhile so
+    ///   that the report was rejected.
+    public func report(
+        _ observation: Observation, for request: ActionRequest, in store: some StoreTransaction
+    ) throws -> (isCurrent: Bool, entry: LedgerEntry?) {
+        guard try store.work(of: request.uid)?.lease?.epoch == request.epoch else { return (false, nil) }
+        guard let status = observation.status else {
+            try forgetCrashes(of: request, in: store)
+            try note(observation, uid: request.uid, in: store)
+            return (true, nil)
+        }
+        let signal = Signal(
+            uid: request.uid, source: .pipeline, status: status, details: observation.details,
+            percent: observation.percent)
+        let entry = try submit(signal, epoch: request.epoch, in: store)
+        if entry.outcome == .applied { try forgetCrashes(of: request, in: store) }
+        return (entry.outcome != .rejected, entry)
+    }
+
+    /// There was progress. That an action has begun anew in the same status is none.
+    private func forgetCrashes(of request: ActionRequest, in store: some StoreTransaction) throws {
+        guard var work = try store.work(of: request.uid), work.lease?.epoch == request.epoch, work.crashes > 0
+        else { return }
+        work.crashes = 0
+        try store.putWork(work)
+    }
+
+    /// Keeps a running transfer's record, or with nil forgets it.
+    /// - Returns: false when the lease is lost; nothing is changed then.
+    public func save(
+        _ transfer: TransferRecord?, for request: ActionRequest, in store: some StoreTransaction
+    ) throws -> Bool {
+        let work = try store.work(of: request.uid)
+        if let transfer {
+            guard work?.lease?.epoch == request.epoch else { return false }
+            try store.putTransfer(transfer, of: request.uid)
+        } else {
+            // A finished clip has no work any more, and nobody else can be at it.
+            guard work == nil || work?.lease?.epoch == request.epoch else { return false }
+            try store.removeTransfer(of: request.uid)
+        }
+        return true
+    }
+
+    /// Keeps one part of a running transfer.
+    /// - Returns: false when the lease is lost; nothing is changed then.
+    public func save(
+        _ part: TransferPart, for request: ActionRequest, in store: some StoreTransaction
+    ) throws -> Bool {
+        guard try store.work(of: request.uid)?.lease?.epoch == request.epoch else { return false }
+        try store.putTransferPart(part, of: request.uid)
+        return true
+    }
+
+    /// Takes an action's outcome.
+    /// - Returns: whether the lease was still held, and the entry that the outcome made.
+    public func finish(
+        _ request: ActionRequest, _ outcome: ActionOutcome, in store: some StoreTransaction
+    ) throws -> (isCurrent: Bool, entry: LedgerEntry?) {
+        guard let held = try store.work(of: request.uid), held.lease?.epoch == request.epoch else {
+            return (false, nil)
+        }
+        guard let clip = try store.clip(request.uid), let status = clip.status else {
+            try store.removeWork(of: request.uid)
+            return (true, nil)
+        }
+        // The clip and its counters may have moved under the same lease since the action was handed out.
+        let current = ActionRequest(work: held, status: status, details: clip.details, epoch: request.epoch)
+        let plan = planner.plan(after: outcome, of: current)
+        var released = held
+        released.lease = nil
+        try store.putWork(released)
+        let entry = try plan.signal.map { try submit($0, epoch: request.epoch, in: store) }
+        if let details = plan.details { try note(details, uid: request.uid, in: store) }
+        if let next = plan.work {
+            try putIfFitting(next, in: store)
+        } else if entry?.outcome == .rejected {
+            try putOff(request.uid, in: store)
+        }
+        return (true, entry)
+    }
+
+    /// The table does not take what the outcome asks for, or the clip was moved meanwhile: whatever is to be done
+    /// comes round in time, and not at once and for ever.
+    private func putOff(_ uid: ClipUID, in store: some StoreTransaction) throws {
+        guard var work = try store.work(of: uid), work.lease == nil, work.dueAt <= now else { return }
+        work.polls += 1
+        work.dueAt = now + policy.pollMax
+        try store.putWork(work)
+    }
+
+    /// Work that the outcome asks for stands only if the status that the clip has now allows it.
+    private func putIfFitting(_ work: Work, in store: some StoreTransaction) throws {
+        guard let status = try store.clip(work.uid)?.status, status.allows(work.action) else { return }
+        try store.putWork(work)
+    }
+
+    /// Details without a ledger entry.
+    private func note(_ observation: Observation, uid: ClipUID, in store: some StoreTransaction) throws {
+        guard let clip = try store.clip(uid), let status = clip.status else { return }
+        let update = ClipUpdate(
+            of: clip.machine, percent: observation.percent, details: observation.details, at: now)
+        _ = try store.updateClip(uid, from: status, machine: update.machine, patch: update.patch, at: now)
+    }
+
+    /// Makes the clip's work due now, or gives it this work if its status allows it.
+    /// - Returns: false when somebody is at it already or the status does not allow it.
+    public func expedite(_ uid: ClipUID, _ action: Action, in store: some StoreTransaction) throws -> Bool {
+        guard let status = try store.clip(uid)?.status, status.allows(action) else { return false }
+        var work = try store.work(of: uid) ?? Work(uid: uid, action: action, dueAt: now, stageEnteredAt: now)
+        guard work.lease == nil else { return false }
+        work.action = action
+        work.dueAt = now
+        try store.putWork(work)
+        return true
+    }
+
+    // MARK: Other programs
+
+    /// Takes rows that other programs inserted into the ledger, at the status that they have.
+    public func adopt(limit: Int, in store: some StoreTransaction) throws -> Int {
+        try store.unmetClips(limit: limit).count { row in
+            guard let status = row.status else { return false }
+            let pending = try store.pendingEntries(of: row.uid).first
+            return try adopt(row, at: status, as: pending, in: store) != nil
+        }
+    }
+
+    /// - Parameter pending: the ledger's oldest undecided entry of the clip, which may be this very adoption.
+    /// - Returns: the entry; nil when the table refuses even the bridge's details.
+    private func adopt(
+        _ row: ClipRecord, at status: ClipStatus, as pending: LedgerEntry? = nil, in store: some StoreTransaction
+    ) throws -> LedgerEntry? {
+        let signal = Signal(uid: row.uid, source: .external, status: status)
+        let absent = ClipStateMachine(position: .absent)
+        var update = ClipUpdate(of: absent, by: signal, createsUnknown: true, at: now)
+        // The row may have come with a reason of its own, which is better than ours.
+        update.patch = update.patch.filter { $0.value != .null && row.details[$0.key] == nil }
+        if let why = try store.insertClip(row.uid, machine: update.machine, patch: update.patch, at: now) {
+            onRefusedRow(row.uid, why)
+            return nil
+        }
+        try replan(update.decision, signal: signal, in: store)
+        var entry: LedgerEntry
+        if let pending, pending.isAdoption(at: status) {
+            entry = pending
+        } else {
+            entry = LedgerEntry(seq: try store.insertSignal(signal, delivery: nil, at: now), at: now, signal: signal)
+        }
+        entry.settle(update.decision, before: absent)
+        try store.settleEntry(entry, epoch: nil, at: now)
+        return entry
+    }
+
+    /// Lifts `requested_status` of other programs into the ledger and decides it, in one transaction.
+    public func liftRequests(limit: Int, in store: some StoreTransaction) throws -> [LedgerEntry] {
+        try store.requestingRows(limit: limit).compactMap { row in
+            try store.clearRequest(uid: row.uid)
+            guard let uid = ClipUID(row.uid), let word = row.requestedStatus else {
+                return nil
+            }
+            return try submit(
+                Signal(uid: uid, source: .external, request: .init(requestedStatus: word)), in: store)
+        }
+    }
+}
+
+extension LedgerEntry {
+    /// Whether it takes a row of another program into the ledger at this status.
+    fileprivate func isAdoption(at status: ClipStatus) -> Bool {
+        signal.source == .external && delivery == nil && signal.request == .status(status)
+    }
+}

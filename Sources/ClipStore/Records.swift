@@ -1,0 +1,83 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+public import ClipLifecycle
+
+/// A clip as it is stored: its row, and what the bridge keeps beside it.
+public struct ClipRecord: Sendable, Equatable {
+    public var uid: ClipUID
+    /// The row's own word; nil for SQL's null.
+    public var statusWord: String?
+    public var details: Details
+    public var failedFrom: ClipStatus?
+    public var progress: Double
+    public var createdAt: Timestamp
+    public var updatedAt: Timestamp
+    /// The store's sequence number of the clip's last change.
+    public var changeSeq: Int64
+    public var work: Work?
+    /// False for a row that another program inserted and that the bridge has not taken into its ledger yet.
+    public var isMet: Bool
+
+    public init(
+        uid: ClipUID, statusWord: String?, details: Details, failedFrom: ClipStatus?, progress: Double,
+        createdAt: Timestamp, updatedAt: Timestamp, changeSeq: Int64, work: Work? = nil,
+        isMet: Bool = true
+    ) {
+        self.uid = uid
+        self.statusWord = statusWord
+        self.details = details
+        self.failedFrom = failedFrom
+        self.progress = progress
+        self.createdAt = createdAt
+        self.updatedAt = updatedAt
+        self.changeSeq = changeSeq
+        self.work = work
+        self.isMet = isMet
+    }
+
+    /// Nil for a null or foreign status.
+    public var status: ClipStatus? { statusWord.flatMap(ClipStatus.init(rawValue:)) }
+
+    public var machine: ClipStateMachine {
+        ClipStateMachine(
+            position: status.map(ClipStateMachine.Position.at) ?? .foreign, failedFrom: failedFrom, progress: progress)
+    }
+}
+
+/// A stored delivery.
+public struct DeliveryRecord: Sendable, Equatable {
+    public var id: Int64
+    public var receivedAt: Timestamp
+    public var signedAt: Timestamp
+    public var signatureHeader: String
+    public var body: [UInt8]
+    public var uid: ClipUID?
+    public var outcome: DeliveryOutcome
+
+    public init(
+        id: Int64, receivedAt: Timestamp, signedAt: Timestamp, signatureHeader: String, body: [UInt8], uid: ClipUID?,
+        outcome: DeliveryOutcome
+    ) {
+        self.id = id
+        self.receivedAt = receivedAt
+        self.signedAt = signedAt
+        self.signatureHeader = signatureHeader
+        self.body = body
+        self.uid = uid
+        self.outcome = outcome
+    }
+}
+
+/// A row of the `clips` table in which another program asks for a status.
+public struct RequestingRow: Sendable, Equatable {
+    /// Any text: the row is the other program's.
+    public var uid: String
+    /// Nil for what is no string.
+    public var requestedStatus: String?
+
+    public init(uid: String, requestedStatus: String?) {
+        self.uid = uid
+        self.requestedStatus = requestedStatus
+    }
+}

@@ -1,0 +1,217 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+public import ClipLifecycle
+public import ClipStore
+public import Logging
+import NIOConcurrencyHelpers
+public import ServiceLifecycle
+
+/// Nobody else writes a clip's status: applies the ledger, hands out actions under leases, and takes their outcomes.
+///
+/// Five loops, each asleep until there is something to do: decide what was stored, start what is due, renew leases,
+/// look for other programs' writes, and tidy up.
+public final class Monitor<Store: ClipStore>: Service, SignalSink {
+    let store: Store
+    let performer: any ActionPerformer
+    let configuration: MonitorConfiguration
+    let clock: any WallClock
+    let logger: Logger
+    let slots: ActionSlots
+    let signals = Wakeup()
+    let work = Wakeup()
+    let metrics = MonitorMetrics()
+    /// The epochs of the leases under which something runs here.
+    let epochs = NIOLockedValueBox<Set<Int64>>([])
+
+    public init(
+        store: Store, performer: any ActionPerformer, configuration: MonitorConfiguration,
+        clock: any WallClock = SystemWallClock(), logger: Logger
+    ) {
+        self.store = store
+        self.performer = performer
+        self.configuration = configuration
+        self.clock = clock
+        self.logger = logger
+        self.slots = ActionSlots(transfersMax: configuration.transfersMax, callsMax: configuration.callsMax)
+    }
+
+    /// Something was stored by somebody else: a delivery's signal, or work that an operator made due.
+    public func wake() {
+        signals.wake()
+        work.wake()
+    }
+
+    /// Takes a signal into the ledger and decides it; durable when it returns.
+    public func submit(_ signal: Signal) async throws -> LedgerEntry {
+        try await submit(signal, registers: false)
+    }
+
+    /// Creates the clip that the signal speaks of if there is none.
+    public func register(_ signal: Signal) async throws -> LedgerEntry {
+        try await submit(signal, registers: true)
+    }
+
+    private func submit(_ signal: Signal, registers: Bool) async throws -> LedgerEntry {
+        let script = script()
+        let entry = try await store.write { try script.submit(signal, registers: registers, in: $0) }
+        note([entry])
+        work.wake()
+        return entry
+    }
+
+    func script() -> LedgerScript {
+        LedgerScript(policy: configuration.policy, now: clock.now(), jitter: .random(in: 0...1)) { [logger] uid, why in
+            logger.warning(
+                "clips table refuses a row", metadata: ["clip.uid": "\(uid)", "error.message": "\(why)"])
+        }
+    }
+
+    // MARK: Running
+
+    /// Serves until graceful shutdown or cancellation.
+    public func run() async throws {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.decideLoop() }
+            group.addTask { await self.workLoop() }
+            group.addTask { await self.every(self.configuration.leaseRenewal) { await self.renewLeases() } }
+            group.addTask { await self.foreignLoop() }
+            group.addTask { await self.every(self.configuration.housekeepingInterval) { await self.tidyUp() } }
+            await withTaskCancellationOrGracefulShutdownHandler {
+                await Self.sleepUntilCancelled()
+            } onCancelOrGracefulShutdown: {
+                self.slots.close()
+                self.wake()
+            }
+            // What runs may come to its end; then the rest is cancelled and hands its lease back.
+            await slots.drained(atMost: configuration.drain, clock: clock)
+            group.cancelAll()
+        }
+    }
+
+    private static func sleepUntilCancelled() async {
+        let forever = AsyncStream<Void> { _ in }
+        await cancelWhenGracefulShutdown { for await _ in forever {} }
+    }
+
+    private func every(_ interval: Duration, _ body: () async -> Void) async {
+        while !Task.isCancelled {
+            await body()
+            do { try await clock.sleep(for: interval) } catch { return }
+        }
+    }
+
+    // MARK: Deciding
+
+    /// How many entries one transaction decides: enough for speed, few enough not to keep deliveries waiting.
+    private static var decisionsMax: Int { 256 }
+
+    private func decideLoop() async {
+        while !Task.isCancelled {
+            do {
+                let script = script()
+                let entries = try await store.write { try script.applyPending(limit: Self.decisionsMax, in: $0) }
+                note(entries)
+                if entries.isEmpty {
+                    await signals.wait(atMost: nil, clock: clock)
+                } else {
+                    work.wake()
+                }
+            } catch {
+                await pauseAfter(error, "deciding signals failed")
+            }
+        }
+    }
+
+    /// Logs and counts decisions.
+    func note(_ entries: [LedgerEntry]) {
+        let now = clock.now()
+        for entry in entries {
+            metrics.count(entry, lag: now - entry.at)
+            guard entry.outcome == .applied, let to = entry.to else { continue }
+            var metadata: Logger.Metadata = [
+                "clip.uid": "\(entry.signal.uid)", "clip.status": "\(to.rawValue)",
+                "signal.source": "\(entry.signal.source.rawValue)", "signal.seq": "\(entry.seq)",
+            ]
+            if let from = entry.from { metadata["clip.status_before"] = "\(from.rawValue)" }
+            if to == .error, let why = entry.signal.details[.errorMessage]?.stringValue {
+                metadata["error.message"] = "\(why)"
+            }
+            logger.info("clip changed status", metadata: metadata)
+        }
+    }
+
+    func pauseAfter(_ error: any Error, _ message: Logger.Message) async {
+        if Task.isCancelled { return }
+        logger.error(message, metadata: ["error": "\(error)"])
+        try? await clock.sleep(for: .seconds(1))
+    }
+
+    // MARK: Timers
+
+    private func renewLeases() async {
+        do {
+            let script = script()
+            let (owner, lease, epochs) = (configuration.owner, configuration.lease, epochs.withLockedValue { $0 })
+            if !epochs.isEmpty {
+                try await store.write { try script.renew(owner: owner, lease: lease, epochs: epochs, in: $0) }
+            }
+            let isDead = try await store.read { try !$0.expiredWork(at: script.now, limit: 1).isEmpty }
+            guard isDead else { return }
+            note(try await store.write { try script.rescue(limit: 100, in: $0) })
+            work.wake()
+        } catch {
+            await pauseAfter(error, "renewing leases failed")
+        }
+    }
+
+    /// How many rows of other programs one transaction takes.
+    private static var foreignMax: Int { 500 }
+
+    private func foreignLoop() async {
+        // A look that failed is owed: the store tells of each write only once.
+        var isOwed = false
+        await every(configuration.foreignInterval) { isOwed = await !takeForeignWrites(isOwed: isOwed) }
+    }
+
+    /// - Returns: whether everything that was there was taken.
+    private func takeForeignWrites(isOwed: Bool) async -> Bool {
+        do {
+            guard try await store.foreignWritesSinceLastCall() || isOwed else { return true }
+            var more = true
+            while more, !Task.isCancelled {
+                let script = script()
+                let (adopted, lifted) = try await store.write {
+                    (
+                        try script.adopt(limit: Self.foreignMax, in: $0),
+                        try script.liftRequests(limit: Self.foreignMax, in: $0)
+                    )
+                }
+                note(lifted)
+                if adopted > 0 { logger.info("rows adopted", metadata: ["rows": "\(adopted)"]) }
+                if adopted > 0 || !lifted.isEmpty { work.wake() }
+                more = adopted == Self.foreignMax || lifted.count == Self.foreignMax
+            }
+            metrics.foreignRows(try await store.read { try $0.foreignRowCount() })
+            return true
+        } catch {
+            await pauseAfter(error, "reading other programs' rows failed")
+            return false
+        }
+    }
+
+    private func tidyUp() async {
+        do {
+            let limit = clock.now() + .zero - configuration.retention
+            while try await store.write({ try $0.deleteDeliveries(receivedBefore: limit, limit: 1_000) }) == 1_000 {}
+        } catch {
+            await pauseAfter(error, "removing old deliveries failed")
+        }
+    }
+}
+
+extension Timestamp {
+    fileprivate static func - (left: Self, right: Duration) -> Self {
+        Timestamp(milliseconds: left.milliseconds - right.wholeMilliseconds)
+    }
+}

@@ -1,0 +1,73 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+import Crypto
+import FoundationEssentials
+import HTTPTypes
+import Hummingbird
+
+/// Lets operators in: by their token, or without one only from programs on this machine.
+struct AccessMiddleware<Context: RequestContext>: RouterMiddleware {
+    let adminToken: String?
+
+    @concurrent func handle(
+        _ request: Request, context: Context, next: @concurrent (Request, Context) async throws -> Response
+    ) async throws -> Response {
+        if let adminToken {
+            guard Self.carries(adminToken, request) else {
+                throw Problem(
+                    status: .unauthorized, detail: "the operator API needs Authorization: Bearer and the admin token",
+                    headers: [.wwwAuthenticate: "Bearer realm=\"clipbridge\""])
+            }
+        } else {
+            try Self.refuseForeign(request)
+        }
+        return try await next(request, context)
+    }
+
+    private static func carries(_ token: String, _ request: Request) -> Bool {
+        let values = request.headers[values: .authorization]
+        guard values.count == 1, let space = values[0].firstIndex(of: " "),
+            values[0][..<space].lowercased() == "bearer"
+        else { return false }
+        let given = values[0][space...].drop { $0 == " " }
+        // Codes of equal length under a fresh key: comparing them tells nothing of where the texts differ.
+        let key = SymmetricKey(size: .bits256)
+        let expected = HMAC<SHA256>.authenticationCode(for: Data(token.utf8), using: key)
+        return HMAC<SHA256>.isValidAuthenticationCode(
+            Data(expected), authenticating: Data(given.utf8), using: key)
+    }
+
+    /// Without a token the API trusts the machine, but not a page in a browser on it: neither one that a foreign name
+    /// was pointed here for (DNS rebinding), nor one that sends requests across sites.
+    private static func refuseForeign(_ request: Request) throws {
+        guard isLoopback(authority: request.head.authority ?? "") else {
+            throw Problem(
+                status: .forbidden, detail: "without an admin token only requests to a loopback host are served")
+        }
+        if let site = request.headers[.secFetchSite], !["same-origin", "none"].contains(site.lowercased()) {
+            throw Problem(status: .forbidden, detail: "a request across sites needs an admin token to be set")
+        }
+        if let origin = request.headers[.origin], !isLoopback(origin: origin) {
+            throw Problem(status: .forbidden, detail: "a request from another origin needs an admin token to be set")
+        }
+    }
+
+    private static func isLoopback(origin: String) -> Bool {
+        for scheme in ["http://", "https://"] where origin.lowercased().hasPrefix(scheme) {
+            return isLoopback(authority: String(origin.dropFirst(scheme.count)))
+        }
+        return false
+    }
+
+    private static func isLoopback(authority: String) -> Bool {
+        let host: Substring
+        if authority.hasPrefix("[") {
+            host = authority.dropFirst().prefix { $0 != "]" }
+        } else {
+            host = authority.prefix { $0 != ":" }
+        }
+        return host.lowercased() == "localhost" || host == "::1"
+            || host.wholeMatch(of: /127\.\d{1,3}\.\d{1,3}\.\d{1,3}/) != nil
+    }
+}

@@ -1,0 +1,145 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+package import ClipLifecycle
+package import ClipStore
+import HTTPTypes
+package import Hummingbird
+
+/// What the API has done by others.
+package struct OperatorActions: Sendable {
+    package var submit: @Sendable (Signal) async throws -> LedgerEntry
+    /// Creates the clip if there is none.
+    package var register: @Sendable (Signal) async throws -> LedgerEntry
+    /// Work was made due, or a signal stored.
+    package var wake: @Sendable () -> Void
+    /// Asks Cloudflare where one video is.
+    package var checkVideo: @Sendable (ClipUID) async -> ActionOutcome
+    /// Reads a stored delivery's body anew.
+    package var interpret: @Sendable ([UInt8]) -> (outcome: DeliveryOutcome, signal: Signal?)
+
+    package init(
+        submit: @escaping @Sendable (Signal) async throws -> LedgerEntry,
+        register: @escaping @Sendable (Signal) async throws -> LedgerEntry,
+        wake: @escaping @Sendable () -> Void,
+        checkVideo: @escaping @Sendable (ClipUID) async -> ActionOutcome,
+        interpret: @escaping @Sendable ([UInt8]) -> (outcome: DeliveryOutcome, signal: Signal?)
+    ) {
+        self.submit = submit
+        self.register = register
+        self.wake = wake
+        self.checkVideo = checkVideo
+        self.interpret = interpret
+    }
+}
+
+/// The operator's JSON API.
+package struct OperatorAPI<Store: ClipStore>: Sendable {
+    let store: Store
+    let actions: OperatorActions
+    let policy: LifecyclePolicy
+    let clock: any WallClock
+    private let adminToken: String?
+
+    package init(
+        store: Store, actions: OperatorActions, policy: LifecyclePolicy, adminToken: String?,
+        clock: any WallClock = SystemWallClock()
+    ) {
+        self.store = store
+        self.actions = actions
+        self.policy = policy
+        self.adminToken = adminToken
+        self.clock = clock
+    }
+
+    package func addRoutes<Context: RequestContext>(to router: some RouterMethods<Context>) {
+        let open = router.group("").add(middleware: ProblemMiddleware())
+        open.get("healthz") { _, _ in Response.json(["status": "ok"]) }
+        open.get("readyz") { _, _ in try await readyz() }
+
+        let api = router.group("api").add(middleware: ProblemMiddleware()).add(
+            middleware: AccessMiddleware(adminToken: adminToken))
+        for route in routes(Context.self) {
+            api.on(route.path, method: route.method) { request, context in try await route.answer(request, context) }
+        }
+        refuseTheRest(below: api, routes: routes(Context.self))
+    }
+
+    private struct Route<Context: RequestContext>: Sendable {
+        var method: HTTPRequest.Method
+        var path: RouterPath
+        var answer: @Sendable (Request, Context) async throws -> Response
+
+        init(
+            _ method: HTTPRequest.Method, _ path: RouterPath,
+            _ answer: @escaping @Sendable (Request, Context) async throws -> Response
+        ) {
+            (self.method, self.path, self.answer) = (method, path, answer)
+        }
+    }
+
+    private func routes<Context: RequestContext>(_: Context.Type) -> [Route<Context>] {
+        [
+            Route(.get, "clips") { request, _ in try await listClips(request) },
+            Route(.post, "clips") { request, _ in try await registerClip(request) },
+            Route(.get, "clips/{uid}") { _, context in try await showClip(context.uid()) },
+            Route(.post, "clips/{uid}/signals") { request, context in try await signal(request, context.uid()) },
+            Route(.post, "clips/{uid}/retry") { _, context in try await retry(context.uid()) },
+            Route(.get, "clips/{uid}/explain") { _, context in try await explain(context.uid()) },
+            Route(.post, "cloudflare/enable-mp4") { request, _ in try await enableMP4(request) },
+            Route(.post, "cloudflare/upload-to-r2") { request, _ in try await uploadToR2(request) },
+            Route(.get, "deliveries") { request, _ in try await listDeliveries(request) },
+            Route(.get, "deliveries/{id}") { _, context in try await showDelivery(context.deliveryID()) },
+            Route(.post, "deliveries/{id}/replay") { _, context in try await replayDelivery(context.deliveryID()) },
+        ]
+    }
+
+    /// Other methods and other paths: problem details as well, and only for those who may come in.
+    private func refuseTheRest<Context: RequestContext>(
+        below api: RouterGroup<Context>, routes: [Route<Context>]
+    ) {
+        let methods: [HTTPRequest.Method] = [.get, .head, .post, .put, .patch, .delete]
+        for (path, served) in Dictionary(grouping: routes, by: \.path.description) {
+            let allowed = served.map(\.method)
+            for method in methods where !allowed.contains(method) {
+                api.on(RouterPath(path), method: method) { _, _ -> Response in throw Problem.methodNotAllowed(allowed) }
+            }
+        }
+        for method in methods {
+            api.on("**", method: method) { request, _ -> Response in throw Problem.noRoute(request) }
+        }
+    }
+
+    private func readyz() async throws -> Response {
+        do {
+            try await store.checkReady()
+            return .json(["status": "ready"])
+        } catch {
+            throw Problem.unavailable("the store is not ready: \(error)")
+        }
+    }
+
+    func clip(_ uid: ClipUID) async throws -> ClipRecord {
+        guard let clip = try await store.read({ try $0.clip(uid) }) else { throw Problem.unknownClip(uid.rawValue) }
+        return clip
+    }
+
+    func script() -> LedgerScript { LedgerScript(policy: policy, now: clock.now()) }
+}
+
+extension RequestContext {
+    /// No clip has a uid that is none.
+    func uid() throws -> ClipUID {
+        let text = try parameters.require("uid")
+        guard let uid = ClipUID(text) else { throw Problem.unknownClip(text) }
+        return uid
+    }
+
+    func deliveryID() throws -> Int64 {
+        let text = try parameters.require("id")
+        guard let id = Int64(text), id > 0 else {
+            throw Problem.notFound("there is no delivery \"\(text.prefix(64))\"")
+        }
+        return id
+    }
+}

@@ -1,0 +1,167 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+import ClipLifecycle
+import NIOConcurrencyHelpers
+import ObjectStorage
+import OutboundHTTP
+
+/// Puts a spool file or its parts to R2, each signed with its real SHA-256 and compared with the tag that comes back.
+struct PartPutter: Sendable {
+    /// R2 or somebody else has aborted the upload.
+    struct UploadGone: Error {}
+
+    let storage: S3Client
+    let clock: any WallClock
+    let path: String
+    let key: String
+    let progress: PutProgress
+
+    /// Tries of one request before the whole action counts as failed.
+    private static let triesMax = 4
+    private static let contentType = "video/mp4"
+
+    func putWhole(_ part: TransferPart) async throws -> String {
+        let etag = try await trying {
+            let meter = progress.meter(for: part.number)
+            let etag = try await storage.putObject(
+                key, body: .file(path: path, offset: 0, length: part.size), payloadHash: part.sha256,
+                contentType: Self.contentType, meter: meter)
+            try Self.compare(etag, part, "the object \"\(key)\"")
+            return etag
+        }
+        progress.finish(part.number, bytes: part.size)
+        return etag
+    }
+
+    func put(_ part: TransferPart, offset: UInt64, uploadID: String) async throws -> CompletedPart {
+        let etag = try await trying {
+            let meter = progress.meter(for: part.number)
+            let etag = try await storage.uploadPart(
+                key, uploadID: uploadID, number: part.number,
+                body: .file(path: path, offset: offset, length: part.size), payloadHash: part.sha256, meter: meter)
+            try Self.compare(etag, part, "part \(part.number) of \"\(key)\"")
+            return etag
+        }
+        progress.finish(part.number, bytes: part.size)
+        return CompletedPart(number: part.number, etag: etag)
+    }
+
+    func openUpload() async throws -> String {
+        try await trying { try await storage.createMultipartUpload(key, contentType: Self.contentType) }
+    }
+
+    /// Aborts the key's open uploads, which nobody has on record any more. A server that does not list them keeps them
+    /// until its own clearing up.
+    func abortUploads() async throws {
+        guard let open = try? await storage.listMultipartUploads(prefix: key) else { return }
+        for upload in open where upload.key == key {
+            try? await storage.abortMultipartUpload(key, uploadID: upload.uploadID)
+        }
+    }
+
+    func complete(_ parts: [CompletedPart], uploadID: String) async throws -> String {
+        do {
+            return try await trying {
+                try await storage.completeMultipartUpload(key, uploadID: uploadID, parts: parts)
+            }
+        } catch is UploadGone {
+            // Completed by a try whose answer was lost, or aborted by somebody.
+            if let etag = try await storedETag(parts) { return etag }
+            throw UploadGone()
+        } catch is PartsRefused {
+            try? await storage.abortMultipartUpload(key, uploadID: uploadID)
+            throw UploadGone()
+        }
+    }
+
+    private func storedETag(_ parts: [CompletedPart]) async throws -> String? {
+        let head = try await trying { try await storage.headObject(key) }
+        guard let etag = head?.etag, let expected = ETag.ofParts(parts.map(\.etag)) else { return nil }
+        return ETag.isSame(etag, expected) ? etag : nil
+    }
+
+    // MARK: Tries
+
+    /// A passing failure is tried again from the spool at once, so that one lost packet does not cost a whole round.
+    private func trying<Value: Sendable>(_ body: () async throws -> Value) async throws -> Value {
+        var tries = 1
+        while true {
+            do {
+                return try await body()
+            } catch let error as ObjectStorageError {
+                if error.code == .noSuchUpload { throw UploadGone() }
+                if [.invalidPart, .invalidPartOrder, .entityTooSmall].contains(error.code) { throw PartsRefused() }
+                guard error.isRetryable, !error.isCancellation, tries < Self.triesMax else { throw TransferStop(error) }
+                try await pause(error.retryAfter, after: tries, or: TransferStop(error))
+            } catch let mismatch as TagMismatch {
+                guard tries < Self.triesMax else { throw mismatch.stop }
+                try await pause(nil, after: tries, or: mismatch.stop)
+            }
+            tries += 1
+        }
+    }
+
+    private func pause(_ asked: Duration?, after tries: Int, or stop: TransferStop) async throws {
+        let wait = asked ?? .milliseconds(200 << tries)
+        // A longer wait is the planner's, which does not keep a transfer's place meanwhile.
+        if wait > .seconds(5) { throw stop }
+        try await clock.sleep(for: wait)
+    }
+
+    /// R2 does not make an object of these parts; nothing but new ones helps.
+    private struct PartsRefused: Error {}
+
+    private struct TagMismatch: Error {
+        var stop: TransferStop
+    }
+
+    /// R2's tag of a single put or a part is the MD5 of the bytes that it has.
+    private static func compare(_ etag: String, _ part: TransferPart, _ what: String) throws {
+        if ETag.isSame(etag, part.md5) { return }
+        throw TagMismatch(
+            stop: .retryable(
+                "r2_etag", "R2 tagged \(what) \"\(etag)\", but the bytes that were fetched have the MD5 \(part.md5)"))
+    }
+}
+
+/// How many of an object's bytes are at R2 or on their way.
+final class PutProgress: Sendable {
+    private struct State: Sendable {
+        var hasBegun = false
+        var done: UInt64 = 0
+        var sentBefore: UInt64 = 0
+        var running: [Int: TransferMeter] = [:]
+    }
+
+    private let state = NIOLockedValueBox(State())
+
+    var hasBegun: Bool { state.withLockedValue(\.hasBegun) }
+    var bytes: UInt64 {
+        state.withLockedValue { state in state.running.values.reduce(state.done) { $0 + $1.bytesSent } }
+    }
+    /// All that was sent, repetitions too.
+    var bytesSent: UInt64 {
+        state.withLockedValue { state in state.running.values.reduce(state.sentBefore) { $0 + $1.bytesSent } }
+    }
+
+    func begin() { state.withLockedValue { $0.hasBegun = true } }
+
+    /// A fresh meter for a try, in the place of the last try's.
+    func meter(for part: Int) -> TransferMeter {
+        let meter = TransferMeter()
+        state.withLockedValue { state in
+            state.sentBefore += state.running[part]?.bytesSent ?? 0
+            state.running[part] = meter
+        }
+        return meter
+    }
+
+    func finish(_ part: Int, bytes: UInt64) {
+        state.withLockedValue { state in
+            state.sentBefore += state.running[part]?.bytesSent ?? 0
+            state.running[part] = nil
+            state.done += bytes
+        }
+    }
+}

@@ -1,0 +1,135 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+public import ClipLifecycle
+public import ClipStore
+import FoundationEssentials
+import GRDB
+import NIOConcurrencyHelpers
+
+/// The embedded store: one SQLite file in WAL mode with one writer, every commit synced to the disk.
+public final class SQLiteClipStore: ClipStore {
+    private let pool: DatabasePool
+    private let schema: SQLiteSchema
+    private let path: String
+    private let deliveries = GroupCommitQueue()
+    private let dataVersion = NIOLockedValueBox<Int64?>(nil)
+    private let ownership = NIOLockedValueBox<DatabaseQueue?>(nil)
+
+    /// Opens or creates the file.
+    /// - Throws: `StoreError` when the file can not be opened.
+    public init(path: String, clipsTable: SQLName, uidColumn: SQLName) throws {
+        var configuration = Configuration()
+        configuration.busyMode = .timeout(5)
+        configuration.label = "clipbridge"
+        self.path = path
+        self.schema = SQLiteSchema(table: clipsTable, uidColumn: uidColumn)
+        do {
+            self.pool = try DatabasePool(path: path, configuration: configuration)
+            // GRDB sets NORMAL when it opens a WAL pool, and NORMAL does not sync a commit: an acknowledged delivery
+            // could be gone after a power cut.
+            try pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
+        } catch {
+            throw SQLiteClipStore.storeError(error, "the database \"\(path)\" can not be opened")
+        }
+    }
+
+    /// What the writer's connection is really set to; 2 is FULL.
+    package func synchronousSetting() async throws -> Int? {
+        try await pool.writeWithoutTransaction { try Int.fetchOne($0, sql: "PRAGMA synchronous") }
+    }
+
+    /// Claims the file for this process until it ends, however it ends. Only one bridge works on a file: leases and
+    /// the spool are then all this process' own.
+    /// - Throws: `StoreError` with `inUse` when another process has it.
+    public func takeOwnership() throws {
+        var configuration = Configuration()
+        configuration.busyMode = .immediateError
+        configuration.allowsUnsafeTransactions = true
+        do {
+            let lock = try DatabaseQueue(path: path + "-lock", configuration: configuration)
+            // An open exclusive transaction is a lock that the system itself drops with the process.
+            try lock.inDatabase { try $0.execute(sql: "BEGIN EXCLUSIVE") }
+            ownership.withLockedValue { $0 = lock }
+        } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
+            throw StoreError(.inUse, "the database \"\(path)\" is in use by another clipbridge process")
+        } catch {
+            throw SQLiteClipStore.storeError(error, "the database \"\(path)\" can not be claimed")
+        }
+    }
+
+    public func migrate() async throws {
+        try await mapped("the schema could not be migrated") {
+            try await self.pool.write { try self.schema.migrate($0) }
+        }
+    }
+
+    public func checkReady() async throws {
+        try await mapped("the store does not answer") {
+            try await self.pool.read { try self.schema.checkVersion($0) }
+        }
+    }
+
+    public func read<Value: Sendable>(
+        _ body: @Sendable @escaping (SQLiteTransaction) throws -> Value
+    ) async throws -> Value {
+        let schema = schema
+        return try await mapped("the store could not be read") {
+            try await self.pool.read { try body(SQLiteTransaction(database: $0, schema: schema)) }
+        }
+    }
+
+    public func write<Value: Sendable>(
+        _ body: @Sendable @escaping (SQLiteTransaction) throws -> Value
+    ) async throws -> Value {
+        let schema = schema
+        return try await mapped("the store could not be written") {
+            try await self.pool.write { try body(SQLiteTransaction(database: $0, schema: schema)) }
+        }
+    }
+
+    public func record(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
+        try await deliveries.commit(delivery) { batch in
+            try await self.write { transaction in
+                try batch.map { try LedgerScript.record($0, in: transaction) }
+            }
+        }
+    }
+
+    /// SQLite counts the commits of other connections; ours that write are one, so a change is somebody else's.
+    public func foreignWritesSinceLastCall() async throws -> Bool {
+        let version = try await mapped("the store does not answer") {
+            try await self.pool.writeWithoutTransaction { try Int64.fetchOne($0, sql: "PRAGMA data_version") }
+        }
+        return dataVersion.withLockedValue { last in
+            defer { last = version }
+            return last != version
+        }
+    }
+
+    public func close() async throws {
+        try pool.close()
+        try ownership.withLockedValue { try $0?.close() }
+    }
+
+    private func mapped<Value: Sendable>(
+        _ what: String, _ body: () async throws -> Value
+    ) async throws -> Value {
+        do {
+            return try await body()
+        } catch let error as DatabaseError {
+            throw Self.storeError(error, what)
+        }
+    }
+
+    /// GRDB's own text, without the arguments of the statement.
+    static func storeError(_ error: any Error, _ what: String) -> StoreError {
+        guard let error = error as? DatabaseError else { return StoreError(.unavailable, "\(what): \(error)") }
+        let code: StoreError.Code =
+            switch error.resultCode {
+            case .SQLITE_CORRUPT, .SQLITE_NOTADB: .corrupt
+            default: .unavailable
+            }
+        return StoreError(code, "\(what): \(error.message ?? "SQLite") (SQLite \(error.extendedResultCode.rawValue))")
+    }
+}

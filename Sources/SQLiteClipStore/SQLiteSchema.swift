@@ -1,0 +1,210 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+import ClipLifecycle
+import ClipStore
+import GRDB
+
+/// The tables: the application's `clips`, which may have been there before, and the bridge's own.
+struct SQLiteSchema: Sendable {
+    /// The newest version that this program knows.
+    static let version = Self.migrations.count
+
+    let table: SQLName
+    let uidColumn: SQLName
+
+    /// True where another program asks for a status. Guarded by `json_valid`, because the column is not only ours,
+    /// and by CASE, because only that fixes the order of evaluation.
+    var asksForStatus: String {
+        "CASE WHEN json_valid(processing_details) "
+            + "THEN json_extract(processing_details, '$.requested_status') END IS NOT NULL"
+    }
+
+    func migrate(_ database: Database) throws {
+        try database.execute(
+            sql: "CREATE TABLE IF NOT EXISTS clipbridge_meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL)")
+        let present = try storedVersion(database)
+        try refuseNewer(present)
+        for migration in Self.migrations.dropFirst(present) { try database.execute(sql: migration) }
+        try database.execute(
+            sql: "INSERT INTO clipbridge_meta VALUES ('schema_version', ?) "
+                + "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            arguments: [Self.version])
+        try prepareClipsTable(database)
+    }
+
+    func checkVersion(_ database: Database) throws {
+        guard try database.tableExists("clipbridge_meta") else {
+            throw StoreError(.unavailable, "the store has no schema yet: run clipbridge store migrate")
+        }
+        let present = try storedVersion(database)
+        try refuseNewer(present)
+        if present < Self.version {
+            throw StoreError(
+                .unavailable,
+                "the store has schema \(present), this program needs \(Self.version): run clipbridge store migrate")
+        }
+    }
+
+    private func storedVersion(_ database: Database) throws -> Int {
+        try Int.fetchOne(database, sql: "SELECT value FROM clipbridge_meta WHERE key = 'schema_version'") ?? 0
+    }
+
+    private func refuseNewer(_ present: Int) throws {
+        if present > Self.version {
+            throw StoreError(
+                .newerSchema,
+                "the store has schema \(present), this program knows only \(Self.version): use the newer clipbridge")
+        }
+    }
+
+    // MARK: The clips table
+
+    private func prepareClipsTable(_ database: Database) throws {
+        if try columns(database).isEmpty {
+            try database.execute(
+                sql: """
+                    CREATE TABLE \(table.sql) (
+                        \(uidColumn.sql) TEXT NOT NULL PRIMARY KEY,
+                        status TEXT,
+                        processing_details TEXT
+                    )
+                    """)
+        }
+        try checkSuitable(database)
+        let prefix = table.schema.map { "\"\($0.replacingQuotes)\"." } ?? ""
+        try database.execute(
+            sql: """
+                CREATE INDEX IF NOT EXISTS \(prefix)clipbridge_requested
+                ON \"\(table.name.replacingQuotes)\" (\(uidColumn.sql)) WHERE \(asksForStatus)
+                """)
+    }
+
+    private func columns(_ database: Database) throws -> [String] {
+        try String.fetchAll(
+            database, sql: "SELECT name FROM pragma_table_info(?, ?)",
+            arguments: [table.name, table.schema ?? "main"])
+    }
+
+    private func checkSuitable(_ database: Database) throws {
+        let present = Set(try columns(database).map { $0.lowercased() })
+        for needed in [uidColumn.name, "status", "processing_details"] where !present.contains(needed.lowercased()) {
+            throw StoreError(.unsuitableTable, "the table \(table.sql) has no column \"\(needed)\"")
+        }
+        let unique = try String.fetchAll(
+            database,
+            sql: """
+                SELECT lower(c.name) FROM pragma_index_list(?, ?) AS i, pragma_index_info(i.name, ?) AS c
+                WHERE i."unique" = 1 AND i.partial = 0
+                GROUP BY i.name HAVING count(*) = 1
+                """,
+            arguments: [table.name, table.schema ?? "main", table.schema ?? "main"])
+        guard unique.contains(uidColumn.name.lowercased()) else {
+            throw StoreError(
+                .unsuitableTable,
+                "the column \(uidColumn.sql) of the table \(table.sql) must be unique: add a unique index on it")
+        }
+    }
+
+    // MARK: Migrations
+
+    /// Forward only; each brings the schema from its index to the next number.
+    private static let migrations = [
+        """
+        CREATE TABLE clipbridge_clips (
+            uid TEXT NOT NULL PRIMARY KEY,
+            status TEXT NOT NULL,
+            failed_from TEXT,
+            progress REAL NOT NULL,
+            created_at INTEGER NOT NULL,
+            updated_at INTEGER NOT NULL,
+            change_seq INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        CREATE UNIQUE INDEX clipbridge_clips_change ON clipbridge_clips (change_seq);
+        CREATE INDEX clipbridge_clips_status ON clipbridge_clips (status, change_seq);
+
+        CREATE TABLE clipbridge_deliveries (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            received_at INTEGER NOT NULL,
+            signed_at INTEGER NOT NULL,
+            signature TEXT NOT NULL,
+            body BLOB NOT NULL,
+            body_sha256 BLOB NOT NULL UNIQUE,
+            uid TEXT,
+            outcome TEXT NOT NULL
+        );
+        CREATE INDEX clipbridge_deliveries_uid ON clipbridge_deliveries (uid, id);
+        CREATE INDEX clipbridge_deliveries_received ON clipbridge_deliveries (received_at);
+
+        CREATE TABLE clipbridge_signals (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT,
+            uid TEXT NOT NULL,
+            at INTEGER NOT NULL,
+            source TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            requested_status TEXT,
+            percent REAL,
+            details TEXT NOT NULL,
+            delivery INTEGER,
+            outcome TEXT,
+            reason TEXT,
+            from_status TEXT,
+            to_status TEXT,
+            epoch INTEGER,
+            decided_at INTEGER
+        );
+        CREATE INDEX clipbridge_signals_uid ON clipbridge_signals (uid, seq);
+        CREATE INDEX clipbridge_signals_pending ON clipbridge_signals (seq) WHERE outcome IS NULL;
+        CREATE INDEX clipbridge_signals_pending_uid ON clipbridge_signals (uid, seq) WHERE outcome IS NULL;
+
+        CREATE TABLE clipbridge_work (
+            uid TEXT NOT NULL PRIMARY KEY,
+            action TEXT NOT NULL,
+            due_at INTEGER NOT NULL,
+            attempt INTEGER NOT NULL,
+            polls INTEGER NOT NULL,
+            crashes INTEGER NOT NULL,
+            first_failed_at INTEGER,
+            stage_entered_at INTEGER NOT NULL,
+            mp4_requests INTEGER NOT NULL,
+            percent REAL,
+            percent_at INTEGER,
+            lease_owner TEXT,
+            lease_until INTEGER,
+            epoch INTEGER
+        ) WITHOUT ROWID;
+        CREATE INDEX clipbridge_work_due ON clipbridge_work (action, due_at) WHERE lease_owner IS NULL;
+        CREATE INDEX clipbridge_work_leased ON clipbridge_work (lease_until) WHERE lease_owner IS NOT NULL;
+
+        CREATE TABLE clipbridge_transfers (
+            uid TEXT NOT NULL PRIMARY KEY,
+            source_url TEXT NOT NULL,
+            source_etag TEXT,
+            size INTEGER,
+            spool_path TEXT NOT NULL,
+            spool_host TEXT NOT NULL,
+            is_fetched INTEGER NOT NULL,
+            object_key TEXT NOT NULL,
+            part_bytes INTEGER,
+            upload_id TEXT,
+            object_etag TEXT
+        ) WITHOUT ROWID;
+
+        CREATE TABLE clipbridge_transfer_parts (
+            uid TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            size INTEGER NOT NULL,
+            sha256 TEXT NOT NULL,
+            md5 TEXT NOT NULL,
+            PRIMARY KEY (uid, number)
+        ) WITHOUT ROWID;
+
+        INSERT INTO clipbridge_meta VALUES ('change_seq', 0), ('epoch', 0);
+        """
+    ]
+}
+
+extension String {
+    /// For use between double quotes in SQL.
+    var replacingQuotes: String { split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") }
+}

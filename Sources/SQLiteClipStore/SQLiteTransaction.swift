@@ -1,0 +1,473 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+public import ClipLifecycle
+public import ClipStore
+import FoundationEssentials
+import GRDB
+
+/// The store's rows within one SQLite transaction. Statements are prepared once for each connection.
+public struct SQLiteTransaction: StoreTransaction {
+    let database: Database
+    let schema: SQLiteSchema
+
+    private func execute(_ sql: String, _ arguments: StatementArguments = []) throws {
+        try database.cachedStatement(sql: sql).execute(arguments: arguments)
+    }
+
+    private func rows(_ sql: String, _ arguments: StatementArguments = []) throws -> [Row] {
+        try Row.fetchAll(try database.cachedStatement(sql: sql), arguments: arguments)
+    }
+
+    private func row(_ sql: String, _ arguments: StatementArguments = []) throws -> Row? {
+        try Row.fetchOne(try database.cachedStatement(sql: sql), arguments: arguments)
+    }
+
+    private func number(_ sql: String, _ arguments: StatementArguments = []) throws -> Int64 {
+        try Int64.fetchOne(try database.cachedStatement(sql: sql), arguments: arguments) ?? 0
+    }
+
+    /// The next value of a counter in `clipbridge_meta`.
+    private func next(_ counter: String) throws -> Int64 {
+        try number("UPDATE clipbridge_meta SET value = value + 1 WHERE key = ? RETURNING value", [counter])
+    }
+
+    // MARK: Clips
+
+    private var clipColumns: String {
+        """
+        c.\(schema.uidColumn.sql) AS uid, c.status AS status_word, c.processing_details AS details, b.uid AS met,
+        b.failed_from, b.progress, b.created_at, b.updated_at, b.change_seq,
+        w.action, w.due_at, w.attempt, w.polls, w.crashes, w.first_failed_at, w.stage_entered_at, w.mp4_requests,
+        w.percent, w.percent_at, w.lease_owner, w.lease_until, w.epoch
+        """
+    }
+
+    private var clipsFromOwn: String {
+        """
+        SELECT \(clipColumns) FROM clipbridge_clips b
+        JOIN \(schema.table.sql) c ON c.\(schema.uidColumn.sql) = b.uid
+        LEFT JOIN clipbridge_work w ON w.uid = b.uid
+        """
+    }
+
+    private var clipsFromTable: String {
+        """
+        SELECT \(clipColumns) FROM \(schema.table.sql) c
+        LEFT JOIN clipbridge_clips b ON b.uid = c.\(schema.uidColumn.sql)
+        LEFT JOIN clipbridge_work w ON w.uid = b.uid
+        """
+    }
+
+    public func clip(_ uid: ClipUID) throws -> ClipRecord? {
+        try row("\(clipsFromTable) WHERE c.\(schema.uidColumn.sql) = ?", [uid.rawValue]).map(Self.clip)
+    }
+
+    public func clips(status: ClipStatus?, before: Int64?, limit: Int) throws -> [ClipRecord] {
+        let found =
+            if let status {
+                try rows(
+                    "\(clipsFromOwn) WHERE b.status = ? AND b.change_seq < ? ORDER BY b.change_seq DESC LIMIT ?",
+                    [status.rawValue, before ?? .max, limit])
+            } else {
+                try rows(
+                    "\(clipsFromOwn) WHERE b.change_seq < ? ORDER BY b.change_seq DESC LIMIT ?",
+                    [before ?? .max, limit])
+            }
+        return try found.map(Self.clip)
+    }
+
+    public func clips(changedAfter seq: Int64, limit: Int) throws -> [ClipRecord] {
+        try rows("\(clipsFromOwn) WHERE b.change_seq > ? ORDER BY b.change_seq LIMIT ?", [seq, limit]).map(Self.clip)
+    }
+
+    public func clipCounts() throws -> [ClipStatus: Int] {
+        try rows("SELECT status, count(*) AS n FROM clipbridge_clips GROUP BY status").reduce(into: [:]) {
+            if let status = ClipStatus(rawValue: $1["status"]) { $0[status] = $1["n"] }
+        }
+    }
+
+    public func lastChangeSeq() throws -> Int64 {
+        try number("SELECT value FROM clipbridge_meta WHERE key = 'change_seq'")
+    }
+
+    public func insertClip(
+        _ uid: ClipUID, machine: ClipStateMachine, patch: Details, at now: Timestamp
+    ) throws -> String? {
+        guard case .at(let status) = machine.position else { return "a clip needs a status" }
+        let json = try JSONText.encode(patch)
+        do {
+            try execute(
+                "UPDATE \(schema.table.sql) SET status = ?, processing_details = \(Self.patched) "
+                    + "WHERE \(schema.uidColumn.sql) = ?", [status.rawValue, json, uid.rawValue])
+            if database.changesCount == 0 {
+                try execute(
+                    "INSERT INTO \(schema.table.sql) (\(schema.uidColumn.sql), status, processing_details) "
+                        + "VALUES (?, ?, json_patch('{}', ?))", [uid.rawValue, status.rawValue, json])
+            }
+        } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
+            return error.message ?? "a constraint forbids the row"
+        }
+        try execute(
+            """
+            INSERT INTO clipbridge_clips (uid, status, failed_from, progress, created_at, updated_at, change_seq)
+            VALUES (?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (uid) DO UPDATE SET status = excluded.status, failed_from = excluded.failed_from,
+                progress = excluded.progress, created_at = excluded.created_at, updated_at = excluded.updated_at,
+                change_seq = excluded.change_seq
+            """,
+            [
+                uid.rawValue, status.rawValue, machine.failedFrom?.rawValue, machine.progress, now.milliseconds,
+                now.milliseconds, try next("change_seq"),
+            ])
+        return nil
+    }
+
+    public func updateClip(
+        _ uid: ClipUID, from: ClipStatus, machine: ClipStateMachine, patch: Details, at now: Timestamp
+    ) throws -> Bool {
+        guard case .at(let status) = machine.position else { return false }
+        do {
+            try execute(
+                "UPDATE \(schema.table.sql) SET status = ?, processing_details = \(Self.patched) "
+                    + "WHERE \(schema.uidColumn.sql) = ? AND status = ?",
+                [status.rawValue, try JSONText.encode(patch), uid.rawValue, from.rawValue])
+        } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
+            return false
+        }
+        guard database.changesCount == 1 else { return false }
+        try execute(
+            """
+            UPDATE clipbridge_clips SET status = ?, failed_from = ?, progress = ?, updated_at = ?, change_seq = ?
+            WHERE uid = ?
+            """,
+            [
+                status.rawValue, machine.failedFrom?.rawValue, machine.progress, now.milliseconds,
+                try next("change_seq"), uid.rawValue,
+            ])
+        return true
+    }
+
+    /// The row's details with a merge patch (RFC 7396) applied by SQLite itself; what is no object is replaced.
+    private static let patched = """
+        json_patch(CASE WHEN json_valid(processing_details) AND json_type(processing_details) = 'object'
+            THEN processing_details ELSE '{}' END, ?)
+        """
+
+    // MARK: Rows of an adopted table
+
+    private var hasValidUID: String {
+        "length(c.\(schema.uidColumn.sql)) BETWEEN 1 AND \(ClipUID.lengthMax) "
+            + "AND c.\(schema.uidColumn.sql) NOT GLOB '*[^0-9A-Za-z_-]*'"
+    }
+
+    private static let statusList = ClipStatus.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
+
+    public func unmetClips(limit: Int) throws -> [ClipRecord] {
+        try rows(
+            "\(clipsFromTable) WHERE b.uid IS NULL AND c.status IN (\(Self.statusList)) AND \(hasValidUID) LIMIT ?",
+            [limit]
+        ).map(Self.clip)
+    }
+
+    public func requestingRows(limit: Int) throws -> [RequestingRow] {
+        try rows(
+            """
+            SELECT \(schema.uidColumn.sql) AS uid,
+                CASE WHEN json_type(processing_details, '$.requested_status') = 'text'
+                    THEN json_extract(processing_details, '$.requested_status') END AS word
+            FROM \(schema.table.sql) WHERE \(schema.asksForStatus) LIMIT ?
+            """, [limit]
+        ).map { RequestingRow(uid: $0["uid"], requestedStatus: $0["word"]) }
+    }
+
+    public func clearRequest(uid: String) throws {
+        try execute(
+            """
+            UPDATE \(schema.table.sql)
+            SET processing_details = json_remove(processing_details, '$.requested_status', '$.status_request_time')
+            WHERE \(schema.uidColumn.sql) = ?
+            """, [uid])
+    }
+
+    public func foreignRowCount() throws -> Int {
+        Int(
+            try number(
+                """
+                SELECT count(*) FROM \(schema.table.sql) c
+                WHERE c.status IS NULL OR c.status NOT IN (\(Self.statusList)) OR NOT (\(hasValidUID))
+                """))
+    }
+
+    private static func clip(_ row: Row) throws -> ClipRecord {
+        guard let uid = ClipUID(row["uid"] as String) else {
+            throw StoreError(.corrupt, "the row \"\(row["uid"] as String)\" has no valid uid")
+        }
+        let isMet = row["met"] as String? != nil
+        return ClipRecord(
+            uid: uid, statusWord: row["status_word"], details: JSONText.decodeObject(row["details"]),
+            failedFrom: (row["failed_from"] as String?).flatMap(ClipStatus.init(rawValue:)),
+            progress: row["progress"] ?? 0, createdAt: Timestamp(milliseconds: row["created_at"] ?? 0),
+            updatedAt: Timestamp(milliseconds: row["updated_at"] ?? 0), changeSeq: row["change_seq"] ?? 0,
+            work: try work(row, uid: uid), isMet: isMet)
+    }
+
+    // MARK: Deliveries
+
+    public func insertDelivery(_ delivery: NewDelivery) throws -> (id: Int64, isDuplicate: Bool) {
+        let inserted = try Int64.fetchOne(
+            try database.cachedStatement(
+                sql: """
+                    INSERT INTO clipbridge_deliveries
+                        (received_at, signed_at, signature, body, body_sha256, uid, outcome)
+                    VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (body_sha256) DO NOTHING RETURNING id
+                    """),
+            arguments: [
+                delivery.receivedAt.milliseconds, delivery.signedAt.milliseconds, delivery.signatureHeader,
+                Data(delivery.body), Data(delivery.bodySHA256), delivery.uid?.rawValue, delivery.outcome.rawValue,
+            ])
+        if let inserted { return (inserted, false) }
+        let first = try number(
+            "SELECT id FROM clipbridge_deliveries WHERE body_sha256 = ?", [Data(delivery.bodySHA256)])
+        return (first, true)
+    }
+
+    public func delivery(_ id: Int64) throws -> DeliveryRecord? {
+        try row("SELECT * FROM clipbridge_deliveries WHERE id = ?", [id]).map(Self.delivery)
+    }
+
+    public func deliveries(uid: ClipUID?, before: Int64?, limit: Int) throws -> [DeliveryRecord] {
+        let found =
+            if let uid {
+                try rows(
+                    "SELECT * FROM clipbridge_deliveries WHERE uid = ? AND id < ? ORDER BY id DESC LIMIT ?",
+                    [uid.rawValue, before ?? .max, limit])
+            } else {
+                try rows(
+                    "SELECT * FROM clipbridge_deliveries WHERE id < ? ORDER BY id DESC LIMIT ?",
+                    [before ?? .max, limit])
+            }
+        return try found.map(Self.delivery)
+    }
+
+    public func deleteDeliveries(receivedBefore limitTime: Timestamp, limit: Int) throws -> Int {
+        try execute(
+            """
+            DELETE FROM clipbridge_deliveries WHERE id IN
+                (SELECT id FROM clipbridge_deliveries WHERE received_at < ? ORDER BY received_at LIMIT ?)
+            """, [limitTime.milliseconds, limit])
+        return database.changesCount
+    }
+
+    private static func delivery(_ row: Row) throws -> DeliveryRecord {
+        guard let outcome = DeliveryOutcome(rawValue: row["outcome"]) else {
+            throw StoreError(.corrupt, "delivery \(row["id"] as Int64) has an unknown outcome")
+        }
+        return DeliveryRecord(
+            id: row["id"], receivedAt: Timestamp(milliseconds: row["received_at"]),
+            signedAt: Timestamp(milliseconds: row["signed_at"]), signatureHeader: row["signature"],
+            body: [UInt8](row["body"] as Data), uid: (row["uid"] as String?).flatMap { ClipUID($0) }, outcome: outcome)
+    }
+
+    // MARK: Ledger
+
+    public func insertSignal(_ signal: Signal, delivery: Int64?, at now: Timestamp) throws -> Int64 {
+        let (kind, word) = LedgerRow.columns(of: signal.request)
+        return try number(
+            """
+            INSERT INTO clipbridge_signals (uid, at, source, kind, requested_status, percent, details, delivery)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq
+            """,
+            [
+                signal.uid.rawValue, now.milliseconds, signal.source.rawValue, kind, word, signal.percent,
+                try JSONText.encode(signal.details), delivery,
+            ])
+    }
+
+    public func entry(_ seq: Int64) throws -> LedgerEntry? {
+        try row("SELECT * FROM clipbridge_signals WHERE seq = ?", [seq]).map(LedgerRow.entry)
+    }
+
+    public func pendingEntries(limit: Int) throws -> [LedgerEntry] {
+        try rows("SELECT * FROM clipbridge_signals WHERE outcome IS NULL ORDER BY seq LIMIT ?", [limit])
+            .map(LedgerRow.entry)
+    }
+
+    public func pendingEntries(of uid: ClipUID) throws -> [LedgerEntry] {
+        try rows("SELECT * FROM clipbridge_signals WHERE uid = ? AND outcome IS NULL ORDER BY seq", [uid.rawValue])
+            .map(LedgerRow.entry)
+    }
+
+    public func settleEntry(_ entry: LedgerEntry, epoch: Int64?, at now: Timestamp) throws {
+        try execute(
+            """
+            UPDATE clipbridge_signals
+            SET outcome = ?, reason = ?, from_status = ?, to_status = ?, requested_status = ?, epoch = ?, decided_at = ?
+            WHERE seq = ? AND outcome IS NULL
+            """,
+            [
+                entry.outcome?.rawValue, entry.reason?.rawValue, entry.from?.rawValue, entry.to?.rawValue,
+                entry.requestedStatus, epoch, now.milliseconds, entry.seq,
+            ])
+    }
+
+    public func history(of uid: ClipUID) throws -> [LedgerEntry] {
+        try rows("SELECT * FROM clipbridge_signals WHERE uid = ? ORDER BY seq", [uid.rawValue]).map(LedgerRow.entry)
+    }
+
+    public func uids(after: String?, limit: Int) throws -> [String] {
+        let uid = schema.uidColumn.sql
+        return try rows(
+            """
+            SELECT uid FROM (
+                SELECT * FROM (SELECT \(uid) AS uid FROM \(schema.table.sql) WHERE \(uid) > ?1 ORDER BY \(uid) LIMIT ?2)
+                UNION
+                SELECT * FROM (SELECT DISTINCT uid FROM clipbridge_signals WHERE uid > ?1 ORDER BY uid LIMIT ?2)
+            ) ORDER BY uid LIMIT ?2
+            """, [after ?? "", limit]
+        ).map { $0["uid"] }
+    }
+
+    // MARK: Work
+
+    public func work(of uid: ClipUID) throws -> Work? {
+        try row("SELECT * FROM clipbridge_work WHERE uid = ?", [uid.rawValue]).flatMap { try Self.work($0, uid: uid) }
+    }
+
+    public func putWork(_ work: Work) throws {
+        try execute(
+            """
+            INSERT OR REPLACE INTO clipbridge_work (
+                uid, action, due_at, attempt, polls, crashes, first_failed_at, stage_entered_at, mp4_requests,
+                percent, percent_at, lease_owner, lease_until, epoch
+            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            """,
+            [
+                work.uid.rawValue, work.action.rawValue, work.dueAt.milliseconds, work.attempt, work.polls,
+                work.crashes, work.firstFailedAt?.milliseconds, work.stageEnteredAt.milliseconds, work.mp4Requests,
+                work.percent, work.percentAt?.milliseconds, work.lease?.owner, work.lease?.until.milliseconds,
+                work.lease?.epoch,
+            ])
+    }
+
+    public func removeWork(of uid: ClipUID) throws {
+        try execute("DELETE FROM clipbridge_work WHERE uid = ?", [uid.rawValue])
+    }
+
+    public func dueWork(_ actions: [Action], at now: Timestamp, limit: Int) throws -> [Work] {
+        let found = try actions.flatMap { action in
+            try rows(
+                """
+                SELECT * FROM clipbridge_work
+                WHERE action = ? AND due_at <= ? AND lease_owner IS NULL ORDER BY due_at LIMIT ?
+                """, [action.rawValue, now.milliseconds, limit]
+            ).compactMap(Self.work)
+        }
+        return Array(found.sorted { ($0.dueAt, $0.uid) < ($1.dueAt, $1.uid) }.prefix(limit))
+    }
+
+    public func nextDue(_ actions: [Action]) throws -> Timestamp? {
+        try actions.compactMap { action in
+            try Int64.fetchOne(
+                try database.cachedStatement(
+                    sql: "SELECT min(due_at) FROM clipbridge_work WHERE action = ? AND lease_owner IS NULL"),
+                arguments: [action.rawValue]
+            ).map(Timestamp.init(milliseconds:))
+        }.min()
+    }
+
+    public func expiredWork(at now: Timestamp, limit: Int) throws -> [Work] {
+        try rows(
+            "SELECT * FROM clipbridge_work WHERE lease_owner IS NOT NULL AND lease_until <= ? LIMIT ?",
+            [now.milliseconds, limit]
+        ).compactMap(Self.work)
+    }
+
+    public func leasedWork(owner: String?) throws -> [Work] {
+        try rows(
+            "SELECT * FROM clipbridge_work WHERE lease_owner IS NOT NULL AND (?1 IS NULL OR lease_owner = ?1)", [owner]
+        ).compactMap(Self.work)
+    }
+
+    public func nextEpoch() throws -> Int64 { try next("epoch") }
+
+    private static func work(_ row: Row) throws -> Work? {
+        try ClipUID(row["uid"] as String).flatMap { try work(row, uid: $0) }
+    }
+
+    private static func work(_ row: Row, uid: ClipUID) throws -> Work? {
+        guard let word = row["action"] as String? else { return nil }
+        guard let action = Action(rawValue: word) else {
+            throw StoreError(.corrupt, "the work of \(uid) is an unknown action \"\(word)\"")
+        }
+        var work = Work(
+            uid: uid, action: action, dueAt: Timestamp(milliseconds: row["due_at"]),
+            stageEnteredAt: Timestamp(milliseconds: row["stage_entered_at"]), mp4Requests: row["mp4_requests"])
+        work.attempt = row["attempt"]
+        work.polls = row["polls"]
+        work.crashes = row["crashes"]
+        work.firstFailedAt = (row["first_failed_at"] as Int64?).map(Timestamp.init(milliseconds:))
+        work.percent = row["percent"]
+        work.percentAt = (row["percent_at"] as Int64?).map(Timestamp.init(milliseconds:))
+        if let owner = row["lease_owner"] as String? {
+            work.lease = Lease(
+                owner: owner, until: Timestamp(milliseconds: row["lease_until"] ?? 0), epoch: row["epoch"] ?? 0)
+        }
+        return work
+    }
+
+    // MARK: Transfers
+
+    public func transfer(of uid: ClipUID) throws -> TransferRecord? {
+        guard let row = try row("SELECT * FROM clipbridge_transfers WHERE uid = ?", [uid.rawValue]) else { return nil }
+        return try transfer(row, of: uid)
+    }
+
+    public func transfers() throws -> [ClipUID: TransferRecord] {
+        try rows("SELECT * FROM clipbridge_transfers").reduce(into: [:]) { found, row in
+            if let uid = ClipUID(row["uid"] as String) { found[uid] = try transfer(row, of: uid) }
+        }
+    }
+
+    public func putTransfer(_ transfer: TransferRecord, of uid: ClipUID) throws {
+        try execute(
+            "INSERT OR REPLACE INTO clipbridge_transfers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                uid.rawValue, transfer.sourceURL, transfer.sourceETag, transfer.size.map(Int64.init),
+                transfer.spoolPath, transfer.spoolHost, transfer.isFetched, transfer.objectKey,
+                transfer.partBytes.map(Int64.init), transfer.uploadID, transfer.objectETag,
+            ])
+        try removeParts(of: uid)
+        for part in transfer.parts { try putTransferPart(part, of: uid) }
+    }
+
+    public func putTransferPart(_ part: TransferPart, of uid: ClipUID) throws {
+        try execute(
+            "INSERT OR REPLACE INTO clipbridge_transfer_parts VALUES (?, ?, ?, ?, ?)",
+            [uid.rawValue, part.number, Int64(part.size), part.sha256, part.md5])
+    }
+
+    public func removeTransfer(of uid: ClipUID) throws {
+        try execute("DELETE FROM clipbridge_transfers WHERE uid = ?", [uid.rawValue])
+        try removeParts(of: uid)
+    }
+
+    private func removeParts(of uid: ClipUID) throws {
+        try execute("DELETE FROM clipbridge_transfer_parts WHERE uid = ?", [uid.rawValue])
+    }
+
+    private func transfer(_ row: Row, of uid: ClipUID) throws -> TransferRecord {
+        let parts = try rows(
+            "SELECT * FROM clipbridge_transfer_parts WHERE uid = ? ORDER BY number", [uid.rawValue]
+        ).map {
+            TransferPart(
+                number: $0["number"], size: UInt64($0["size"] as Int64), sha256: $0["sha256"], md5: $0["md5"])
+        }
+        return TransferRecord(
+            sourceURL: row["source_url"], sourceETag: row["source_etag"],
+            size: (row["size"] as Int64?).map(UInt64.init), spoolPath: row["spool_path"],
+            spoolHost: row["spool_host"], isFetched: row["is_fetched"], objectKey: row["object_key"],
+            partBytes: (row["part_bytes"] as Int64?).map(UInt64.init), uploadID: row["upload_id"],
+            objectETag: row["object_etag"], parts: parts)
+    }
+}

@@ -1,0 +1,18 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+/// A small generator of reproducible numbers (Steele, Lea and Flood's SplitMix64).
+struct SplitMix64: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ (mixed >> 31)
+    }
+
+    /// From 0 up to, not including, 1.
+    mutating func unit() -> Double { Double(next() >> 11) / Double(1 << 53) }
+}

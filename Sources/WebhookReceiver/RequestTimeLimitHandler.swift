@@ -1,0 +1,229 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+import HTTPTypes
+import NIOCore
+import NIOHTTPTypes
+
+/// Ends connections whose request does not arrive in time, and those that are to end after an answer.
+///
+/// It sits behind the HTTP decoder, where it sees requests begin and end, and has a scout in front of the decoder that
+/// tells it of bytes: a request whose head is still incomplete shows nowhere else. Hummingbird's own idle time-out
+/// restarts with every part, so it does not stop a sender that drips.
+final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPRequestPart
+    typealias InboundOut = HTTPRequestPart
+    typealias OutboundIn = HTTPResponsePart
+    typealias OutboundOut = HTTPResponsePart
+
+    private enum Phase {
+        /// The connection is new and silent. Next: `head`.
+        case fresh
+        /// Bytes of a request have come. Next: `body`.
+        case head
+        /// The head is complete. Next: `idle`.
+        case body
+        /// The last request is complete. Next: `head`.
+        case idle
+        /// The last answer is given; what still comes is thrown away until the connection ends.
+        case ending
+    }
+
+    /// How long a sender may go on sending after the last answer. Closing at once would reset the connection under
+    /// its hands, and with it the answer that it has not read yet.
+    private static let lingerTime = TimeAmount.seconds(2)
+
+    private let headTimeLimit: TimeAmount
+    private let bodyTimeLimit: TimeAmount
+    private var phase = Phase.fresh
+    /// From `handlerAdded` to `handlerRemoved`; the scout has none of its own to start a timer with.
+    private var context: ChannelHandlerContext?
+    private var timer: Scheduled<Void>?
+    /// Requests whose answer is not complete.
+    private var unanswered = 0
+    /// The front one's answer has begun.
+    private var isAnswering = false
+    /// The answer that is being sent is the last one.
+    private var closesAfterAnswer = false
+
+    init(limits: ServerLimits) {
+        headTimeLimit = TimeAmount(limits.headTimeLimit)
+        bodyTimeLimit = TimeAmount(limits.bodyTimeLimit)
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        // Adding to a pipeline that is being built fails only when its channel is gone already.
+        try? context.pipeline.syncOperations.addHandler(Scout(owner: self), position: .first)
+        if context.channel.isActive { begin(context: context) }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        stopTimer()
+        self.context = nil
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        begin(context: context)
+        context.fireChannelActive()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        stopTimer()
+        context.fireChannelInactive()
+    }
+
+    private func begin(context: ChannelHandlerContext) {
+        if case .fresh = phase, timer == nil { startTimer(headTimeLimit, context: context) }
+    }
+
+    // MARK: Requests
+
+    /// The scout saw bytes.
+    fileprivate func bytesArrived() {
+        switch phase {
+        case .fresh:
+            // Its timer has been running since the connection began.
+            phase = .head
+        case .idle:
+            phase = .head
+            if let context { startTimer(headTimeLimit, context: context) }
+        case .head, .body, .ending:
+            break
+        }
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if case .ending = phase { return }
+        switch unwrapInboundIn(data) {
+        case .head:
+            stopTimer()
+            phase = .body
+            unanswered += 1
+        case .body:
+            break
+        case .end:
+            stopTimer()
+            phase = .idle
+        }
+        context.fireChannelRead(data)
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        // Most bodies come together with their head and need no timer.
+        if case .body = phase, timer == nil { startTimer(bodyTimeLimit, context: context) }
+        context.fireChannelReadComplete()
+    }
+
+    // MARK: Answers
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        if case .ending = phase {
+            promise?.fail(ChannelError.ioOnClosedChannel)
+            return
+        }
+        switch unwrapOutboundIn(data) {
+        case .head(let head):
+            if head.status.kind != .informational {
+                isAnswering = true
+                closesAfterAnswer = head.headerFields[.connection]?.lowercased() == "close"
+            }
+            context.write(data, promise: promise)
+        case .body:
+            context.write(data, promise: promise)
+        case .end:
+            // A request that could not be parsed is answered without having been counted.
+            unanswered = max(unanswered - 1, 0)
+            isAnswering = false
+            if closesAfterAnswer {
+                context.writeAndFlush(data, promise: promise)
+                end(context: context)
+            } else {
+                context.write(data, promise: promise)
+            }
+        }
+    }
+
+    /// Ends the connection in order: no more is sent, and what still comes is taken in for a while.
+    private func end(context: ChannelHandlerContext) {
+        stopTimer()
+        phase = .ending
+        context.close(mode: .output, promise: nil)
+        startTimer(Self.lingerTime, context: context)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case .ending = phase, case .some(.inputClosed) = event as? ChannelEvent {
+            context.close(promise: nil)
+            return
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    // MARK: Time limits
+
+    private func startTimer(_ limit: TimeAmount, context: ChannelHandlerContext) {
+        stopTimer()
+        timer = context.eventLoop.assumeIsolated().scheduleTask(in: limit) { [weak self] in
+            self?.timer = nil
+            self?.timeIsUp(limit, context: context)
+        }
+    }
+
+    private func stopTimer() {
+        timer?.cancel()
+        timer = nil
+    }
+
+    private func timeIsUp(_ limit: TimeAmount, context: ChannelHandlerContext) {
+        switch phase {
+        case .fresh, .ending:
+            // A silent connection, such as browsers open in advance, expects no answer.
+            context.close(promise: nil)
+        case .head:
+            // While an earlier request is being answered reading may have stopped on our side.
+            if unanswered > 0 { startTimer(limit, context: context) } else { refuse(context: context) }
+        case .body:
+            if unanswered > 1 {
+                startTimer(limit, context: context)
+            } else if unanswered == 1, !isAnswering {
+                refuse(context: context)
+            } else {
+                context.close(promise: nil)
+            }
+        case .idle:
+            break
+        }
+    }
+
+    private func refuse(context: ChannelHandlerContext) {
+        let body = ByteBuffer(string: #"{"error":"request_timeout","message":"the request did not arrive in time"}"#)
+        let head = HTTPResponse(
+            status: .requestTimeout,
+            headerFields: [
+                .contentType: "application/json", .contentLength: String(body.readableBytes), .connection: "close",
+            ]
+        )
+        context.write(wrapOutboundOut(.head(head)), promise: nil)
+        context.write(wrapOutboundOut(.body(body)), promise: nil)
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+        end(context: context)
+    }
+
+    /// Sits in front of the HTTP decoder and tells of bytes.
+    private final class Scout: ChannelInboundHandler {
+        typealias InboundIn = ByteBuffer
+        typealias InboundOut = ByteBuffer
+
+        private weak var owner: RequestTimeLimitHandler?
+
+        init(owner: RequestTimeLimitHandler) {
+            self.owner = owner
+        }
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            owner?.bytesArrived()
+            context.fireChannelRead(data)
+        }
+    }
+}

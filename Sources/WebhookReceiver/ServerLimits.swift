@@ -1,0 +1,77 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+package import Hummingbird
+package import HummingbirdCore
+package import Logging
+import NIOCore
+
+/// What bounds connections and requests, whoever opens and sends them.
+package struct ServerLimits: Sendable, Equatable {
+    /// For a complete request head, from its first byte, or from the connection's beginning for the first one.
+    /// However slowly bytes drip in, they do not prolong it.
+    package var headTimeLimit: Duration
+    /// For a complete request body, from the end of its head.
+    package var bodyTimeLimit: Duration
+    /// Between requests. It does not run while an answer is being sent, so event streams live as long as they like.
+    package var idleTimeout: Duration
+    /// Open connections; more are not accepted and wait in the kernel's backlog until one closes. The event loop takes
+    /// several at a time from there, so the number may be passed by a few.
+    package var connectionsMax: Int
+    /// Of name and value.
+    package var headerFieldBytesMax: Int
+    package var headerBytesMax: Int
+    package var headerFieldsMax: Int
+
+    package init(
+        headTimeLimit: Duration = .seconds(10),
+        bodyTimeLimit: Duration = .seconds(10),
+        idleTimeout: Duration = .seconds(60),
+        connectionsMax: Int = 4_096,
+        headerFieldBytesMax: Int = 16 << 10,
+        headerBytesMax: Int = 32 << 10,
+        headerFieldsMax: Int = 100
+    ) {
+        self.headTimeLimit = headTimeLimit
+        self.bodyTimeLimit = bodyTimeLimit
+        self.idleTimeout = idleTimeout
+        self.connectionsMax = connectionsMax
+        self.headerFieldBytesMax = headerFieldBytesMax
+        self.headerBytesMax = headerBytesMax
+        self.headerFieldsMax = headerFieldsMax
+    }
+}
+
+/// Makes the parts of a Hummingbird application that keep to `ServerLimits`.
+package struct BridgeServer: Sendable {
+    package var limits: ServerLimits
+
+    package init(limits: ServerLimits = ServerLimits()) {
+        self.limits = limits
+    }
+
+    /// For `Application(…, server:)`.
+    package var builder: HTTPServerBuilder {
+        let limits = limits
+        return .http1(
+            configuration: HTTP1Channel.Configuration(
+                additionalChannelHandlers: [RequestTimeLimitHandler(limits: limits)],
+                idleTimeout: TimeAmount(limits.idleTimeout),
+                httpDecoderConfiguration: .init(
+                    maxHeaderFieldSize: limits.headerFieldBytesMax,
+                    maxHeaderListSize: limits.headerBytesMax,
+                    maxHeaderFieldCount: limits.headerFieldsMax
+                )
+            )
+        )
+    }
+
+    /// For `Application(…, configuration:)`.
+    package func configuration(address: BindAddress, logger: Logger) -> ApplicationConfiguration {
+        ApplicationConfiguration(
+            address: address,
+            backlog: 1_024,
+            availableConnectionsDelegate: MaximumAvailableConnections(limits.connectionsMax, logger: logger)
+        )
+    }
+}

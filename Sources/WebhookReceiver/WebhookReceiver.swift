@@ -1,0 +1,205 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+package import ClipLifecycle
+import Crypto
+import HTTPTypes
+package import Hummingbird
+package import Logging
+package import Metrics
+import NIOCore
+
+/// Takes Cloudflare's webhook deliveries: read while counting, verify over the raw bytes, then interpret, then store,
+/// then answer. Nothing is decoded and the store is not touched before the signature is verified.
+package struct WebhookReceiver: Sendable {
+    package struct Configuration: Sendable {
+        /// Any of them may match.
+        package var secrets: [String]
+        package var tolerance: Duration
+        package var bodyBytesMax: Int
+        /// How long a delivery waits for the store.
+        package var storeTimeLimit: Duration
+        /// How many deliveries may wait for the store at once.
+        package var waitingMax: Int
+        /// What a sender is told to wait when the store is not there.
+        package var retryAfterSeconds: Int
+
+        package init(
+            secrets: [String],
+            tolerance: Duration = .seconds(300),
+            bodyBytesMax: Int = 256 << 10,
+            storeTimeLimit: Duration = .seconds(10),
+            waitingMax: Int = 4_096,
+            retryAfterSeconds: Int = 5
+        ) {
+            self.secrets = secrets
+            self.tolerance = tolerance
+            self.bodyBytesMax = bodyBytesMax
+            self.storeTimeLimit = storeTimeLimit
+            self.waitingMax = waitingMax
+            self.retryAfterSeconds = retryAfterSeconds
+        }
+    }
+
+    package static let path = "/webhooks/cloudflare-stream"
+
+    private let configuration: Configuration
+    private let verifier: WebhookVerifier
+    private let ledger: BoundedLedger
+    private let clock: any WallClock
+    private let metrics: WebhookMetrics
+    private let journal: WebhookJournal
+    private let onStored: @Sendable () -> Void
+
+    /// - Parameter onStored: runs after an accepted delivery and its signal became durable; it must return at once.
+    package init(
+        configuration: Configuration,
+        ledger: any DeliveryLedger,
+        clock: any WallClock = SystemWallClock(),
+        logger: Logger,
+        metrics: any MetricsFactory = MetricsSystem.factory,
+        onStored: @escaping @Sendable () -> Void
+    ) {
+        self.configuration = configuration
+        self.verifier = WebhookVerifier(secrets: configuration.secrets, tolerance: configuration.tolerance)
+        self.ledger = BoundedLedger(
+            ledger: ledger,
+            clock: clock,
+            timeLimit: configuration.storeTimeLimit,
+            waitingMax: configuration.waitingMax
+        )
+        self.clock = clock
+        self.metrics = WebhookMetrics(factory: metrics)
+        self.journal = WebhookJournal(logger: logger)
+        self.onStored = onStored
+    }
+
+    package func addRoutes<Context: RequestContext>(to router: some RouterMethods<Context>) {
+        let path = RouterPath(Self.path)
+        router.on(path, method: .post) { request, _ in try await respond(to: request) }
+        for method: HTTPRequest.Method in [.get, .head, .put, .delete, .connect, .options, .trace, .patch] {
+            router.on(path, method: method) { _, _ in
+                let response = finish(.methodNotAllowed).response
+                return method == .head ? response.createHeadResponse() : response
+            }
+        }
+    }
+
+    private func respond(to request: Request) async throws -> Response {
+        if let length = request.headers[.contentLength].flatMap(Int.init), length > configuration.bodyBytesMax {
+            return finish(.bodyTooLarge(bytesMax: configuration.bodyBytesMax)).response
+        }
+        let values = request.headers[values: .webhookSignature]
+        let signature: WebhookSignature
+        do throws(SignatureRefusal) {
+            signature = try verifier.parse(values)
+        } catch {
+            return refuse(error)
+        }
+        guard let body = try await read(request.body) else {
+            return finish(.bodyTooLarge(bytesMax: configuration.bodyBytesMax)).response
+        }
+        let now = clock.now()
+        do throws(SignatureRefusal) {
+            try verifier.verify(signature, body: body, now: now)
+        } catch {
+            return refuse(error)
+        }
+        return await take(body, signature: signature, header: values[0], at: now)
+    }
+
+    /// The body; nil as soon as it is larger than it may be.
+    private func read(_ body: RequestBody) async throws -> [UInt8]? {
+        var bytes: [UInt8] = []
+        do {
+            for try await buffer in body {
+                guard bytes.count + buffer.readableBytes <= configuration.bodyBytesMax else { return nil }
+                bytes.append(contentsOf: buffer.readableBytesView)
+            }
+        } catch {
+            metrics.count(.bodyIncomplete)
+            throw error
+        }
+        return bytes
+    }
+
+    private func refuse(_ refusal: SignatureRefusal) -> Response {
+        let answer = finish(.refused(refusal, toleranceSeconds: configuration.tolerance.components.seconds))
+        journal.refused(answer.label, at: clock.now())
+        return answer.response
+    }
+
+    /// Stores a verified delivery and says what became of it.
+    private func take(_ body: [UInt8], signature: WebhookSignature, header: String, at now: Timestamp) async -> Response
+    {
+        let interpretation = DeliveryInterpreter.interpret(body)
+        let delivery = NewDelivery(
+            receivedAt: now,
+            signature: signature,
+            header: header,
+            body: body,
+            interpretation: interpretation
+        )
+        let start = ContinuousClock.now
+        do throws(BoundedLedger.Failure) {
+            let receipt = try await ledger.record(delivery) { receipt in
+                if case .stored = receipt, delivery.signal != nil { onStored() }
+            }
+            metrics.committed(after: ContinuousClock.now - start)
+            journal.stored()
+            return finish(Self.answer(interpretation, receipt)).response
+        } catch {
+            journal.notStored(error)
+            return finish(.notStored(error, retryAfterSeconds: configuration.retryAfterSeconds)).response
+        }
+    }
+
+    /// A repeated body gets the first one's id, but one that is refused is refused every time.
+    private static func answer(
+        _ interpretation: DeliveryInterpreter.Interpretation,
+        _ receipt: DeliveryReceipt
+    ) -> WebhookAnswer {
+        switch (interpretation, receipt) {
+        case (.malformed(let reason), _): .malformed(reason)
+        case (.accepted, .duplicate(let id)), (.ignored, .duplicate(let id)): .duplicate(of: id)
+        case (.accepted, .stored(let id)): .accepted(id)
+        case (.ignored(let reason, _), .stored): .ignored(reason)
+        }
+    }
+
+    private func finish(_ answer: WebhookAnswer) -> WebhookAnswer {
+        metrics.count(answer.label)
+        return answer
+    }
+}
+
+extension NewDelivery {
+    init(
+        receivedAt: Timestamp,
+        signature: WebhookSignature,
+        header: String,
+        body: [UInt8],
+        interpretation: DeliveryInterpreter.Interpretation
+    ) {
+        let (outcome, uid, signal): (DeliveryOutcome, ClipUID?, Signal?) =
+            switch interpretation {
+            case .accepted(let signal): (.accepted, signal.uid, signal)
+            case .ignored(_, let uid): (.ignored, uid, nil)
+            case .malformed: (.malformed, nil, nil)
+            }
+        self.init(
+            receivedAt: receivedAt,
+            signedAt: Timestamp(seconds: signature.time),
+            signatureHeader: header,
+            body: body,
+            bodySHA256: Array(SHA256.hash(data: body)),
+            uid: uid,
+            outcome: outcome,
+            signal: signal
+        )
+    }
+}
+
+extension HTTPField.Name {
+    package static let webhookSignature = HTTPField.Name("Webhook-Signature")!  // A literal of token characters.
+}

@@ -1,0 +1,68 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+package import ClipLifecycle
+import Crypto
+
+/// Why a signature is not believed.
+package enum SignatureRefusal: Error, Sendable, Equatable {
+    case missing
+    case malformed
+    case mismatch
+    /// Genuine, but sent `age` ago; negative when it lies ahead of our clock.
+    case expired(ageSeconds: Int64)
+}
+
+/// Verifies deliveries' signatures with any of several secrets, as are needed while a secret is changed.
+package struct WebhookVerifier: Sendable {
+    private let keys: [SymmetricKey]
+    private let toleranceSeconds: Int64
+
+    /// - Parameters:
+    ///   - secrets: taken by their own bytes; they look like hexadecimal but are not decoded.
+    ///   - tolerance: how far our clock may be from the signature's time, either way, the limit included.
+    package init(secrets: [String], tolerance: Duration) {
+        keys = secrets.map { SymmetricKey(data: Array($0.utf8)) }
+        toleranceSeconds = tolerance.components.seconds
+    }
+
+    /// What can be told from the header fields of that name alone.
+    package func parse(_ values: [String]) throws(SignatureRefusal) -> WebhookSignature {
+        guard let value = values.first else { throw .missing }
+        // Two header lines are as ambiguous as two times in one.
+        guard values.count == 1, let signature = WebhookSignature(header: value.utf8) else { throw .malformed }
+        return signature
+    }
+
+    /// Checks a signature over the raw body, and only then its age: that a genuine signature is too old is worth
+    /// telling, and a forged one learns nothing about our clock.
+    package func verify(_ signature: WebhookSignature, body: [UInt8], now: Timestamp) throws(SignatureRefusal) {
+        var isGenuine = false
+        for key in keys where Self.code(key, time: signature.timeText, body: body) == signature.sig1 {
+            isGenuine = true
+        }
+        guard isGenuine else { throw .mismatch }
+        let age = now.seconds - signature.time
+        guard abs(age) <= toleranceSeconds else { throw .expired(ageSeconds: age) }
+    }
+
+    /// The header for a body, as Cloudflare makes it.
+    package static func sign(secret: String, time: Timestamp, body: [UInt8]) -> String {
+        let text = String(time.seconds)
+        let code = code(SymmetricKey(data: Array(secret.utf8)), time: Array(text.utf8), body: body)
+        let hex = code.reduce(into: "") { hex, byte in
+            if byte < 0x10 { hex += "0" }
+            hex += String(byte, radix: 16)
+        }
+        return "time=\(text),sig1=\(hex)"
+    }
+
+    /// Comparing the result with bytes takes the same time wherever they differ (swift-crypto's promise).
+    private static func code(_ key: SymmetricKey, time: [UInt8], body: [UInt8]) -> HMAC<SHA256>.MAC {
+        var hmac = HMAC<SHA256>(key: key)
+        hmac.update(data: time)
+        hmac.update(data: [UInt8(ascii: ".")])
+        hmac.update(data: body)
+        return hmac.finalize()
+    }
+}

@@ -1,0 +1,150 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import ClipLifecycle
+import CloudflareStream
+import CurlTransport
+import Foundation
+import HTTPTypes
+import Logging
+import ObjectStorage
+import OutboundHTTP
+import SQLiteClipStore
+
+struct Check: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Tries credentials, bucket, clock, disk and store, and says in words what is wrong.")
+
+    @Flag(help: "Print JSON.") var json = false
+    @OptionGroup var options: SettingsOptions
+
+    private struct Finding {
+        var name: String
+        var failure: CommandFailure?
+        var text: String
+    }
+
+    func run() async throws {
+        let settings = try await options.load()
+        let credentials = try Credentials(settings)
+        try settings.checkExposure()
+        let transport = try CurlTransport(logger: Logger(label: "clipbridge") { _ in SwiftLogNoOpLogHandler() })
+        let findings = [
+            await finding("cloudflare", "the API token may read the account's videos") {
+                try await self.client(settings, credentials, transport).verify()
+            },
+            await finding("bucket", "the bucket takes, shows and deletes objects") {
+                try await Self.tryBucket(credentials.storage, transport)
+            },
+            await finding("clock", "the clock agrees with the bucket's server") {
+                try await Self.tryClock(credentials.storage, transport)
+            },
+            await finding("spool", "the spool folder can be written") { try Self.trySpool(settings) },
+            await finding("store", "the store opens, or can be created") { try await Self.tryStore(settings) },
+        ]
+        await transport.stop()
+        show(findings)
+        if let worst = findings.compactMap(\.failure).max(by: { $0.code.rawValue < $1.code.rawValue }) {
+            throw ExitCode(worst.code.rawValue)
+        }
+    }
+
+    private func client(
+        _ settings: Settings, _ credentials: Credentials, _ transport: CurlTransport
+    ) -> StreamClient {
+        StreamClient(
+            transport: transport, baseURL: settings.cloudflareAPIBase, accountID: credentials.accountID,
+            token: credentials.apiToken, budget: RateBudget(),
+            logger: Logger(label: "clipbridge") { _ in SwiftLogNoOpLogHandler() })
+    }
+
+    private func finding(_ name: String, _ good: String, _ body: () async throws -> Void) async -> Finding {
+        do {
+            try await body()
+            return Finding(name: name, failure: nil, text: good)
+        } catch {
+            let failure = CommandFailure(error) ?? CommandFailure(.failed, "\(error)")
+            return Finding(name: name, failure: failure, text: failure.message)
+        }
+    }
+
+    private func show(_ findings: [Finding]) {
+        if json {
+            let list = findings.map { finding in
+                JSONValue.object([
+                    "check": .string(finding.name), "ok": .bool(finding.failure == nil), "text": .string(finding.text),
+                ])
+            }
+            Terminal.output(
+                JSONText.line(["ok": .bool(findings.allSatisfy { $0.failure == nil }), "checks": .array(list)]))
+            return
+        }
+        for finding in findings {
+            let word = finding.failure == nil ? "ok  " : "FAIL"
+            Terminal.output("\(word)  \(finding.name): \(finding.text)")
+        }
+    }
+
+    // MARK: The tries
+
+    /// A key of its own, which no clip's object can have.
+    private static func tryBucket(_ configuration: S3Configuration, _ transport: CurlTransport) async throws {
+        let storage = S3Client(configuration: configuration, transport: transport)
+        try await storage.headBucket()
+        let key = "clipbridge-check/\(UUID().uuidString.lowercased())"
+        let body = Array("clipbridge was here".utf8)
+        _ = try await storage.putObject(key, body: .bytes(body), payloadHash: FileDigest(of: body).sha256)
+        let head = try await storage.headObject(key)
+        try await storage.deleteObject(key)
+        guard head?.size == UInt64(body.count) else {
+            throw CommandFailure(.failed, "the bucket does not show an object right after it was put")
+        }
+    }
+
+    /// Signatures of both sides fail when the clock is wrong: Cloudflare's after 5 minutes, R2's after 15.
+    private static func tryClock(_ configuration: S3Configuration, _ transport: CurlTransport) async throws {
+        let response = try await transport.send(OutboundRequest(method: .head, url: configuration.endpoint))
+        guard let text = response.head.headers[.date], let theirs = HTTPDate.parse(text) else { return }
+        let distance = (SystemWallClock().now() - theirs).inSeconds
+        guard abs(distance) < 60 else {
+            throw CommandFailure(
+                .configuration, "this machine's clock is \(Int(distance)) s off the server's: set it by NTP")
+        }
+    }
+
+    private static func trySpool(_ settings: Settings) throws {
+        let folder = settings.spoolDirectory
+        let probe = "\(folder)/.clipbridge-check"
+        do {
+            try FileManager.default.createDirectory(
+                atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            try Data("x".utf8).write(to: URL(filePath: probe))
+            try FileManager.default.removeItem(atPath: probe)
+        } catch {
+            throw CommandFailure(
+                .configuration, "CLIPBRIDGE_SPOOL_DIR is \"\(folder)\", which can not be written: \(error)")
+        }
+        let attributes = try FileManager.default.attributesOfFileSystem(forPath: folder)
+        let free = (attributes[.systemFreeSize] as? NSNumber)?.uint64Value ?? .max
+        if free < settings.spoolBytesMax {
+            throw CommandFailure(
+                .configuration,
+                "the spool's disk has \(free) bytes free, less than CLIPBRIDGE_SPOOL_MAX_BYTES "
+                    + "(\(settings.spoolBytesMax)): free some, or lower the setting")
+        }
+    }
+
+    private static func tryStore(_ settings: Settings) async throws {
+        guard FileManager.default.fileExists(atPath: settings.databasePath) else {
+            // Not there yet is not wrong, as long as it can be made.
+            let folder = URL(filePath: settings.databasePath).deletingLastPathComponent().path
+            if FileManager.default.isWritableFile(atPath: folder) { return }
+            throw CommandFailure(.configuration, "DATABASE_URL names a file in \"\(folder)\", which can not be written")
+        }
+        let store = try SQLiteClipStore(
+            path: settings.databasePath, clipsTable: settings.clipsTable, uidColumn: settings.uidColumn)
+        try await store.checkReady()
+        try await store.close()
+    }
+}

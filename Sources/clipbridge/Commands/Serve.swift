@@ -1,0 +1,36 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Logging
+import UnixSignals
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Takes webhooks and drives clips to R2, until it is told to stop.",
+        discussion: "Every option is also a setting in the environment or the --config file; secrets only there.")
+
+    @OptionGroup var options: SettingsOptions
+
+    func run() async throws {
+        let settings = try await options.load()
+        let logger = settings.makeLogger()
+        let bridge = try Bridge(settings: settings, logger: logger)
+        if settings.adminToken == nil {
+            logger.warning(
+                "no admin token: the operator API is open to every program on this machine, and to no other machine")
+        }
+        try await bridge.run(shutdownSignals: [.sigterm, .sigint]) { port in
+            logger.info("serving", metadata: ["host": "\(settings.host)", "port": "\(port)"])
+        }
+        logger.info("stopped")
+    }
+}
+
+extension Settings {
+    func makeLogger(atLeast floor: Logger.Level = .trace) -> Logger {
+        let format = logFormat ?? (Terminal.isErrorTerminal ? .text : .json)
+        let level = max(logLevel, floor)
+        return Logger(label: "clipbridge") { LineLogHandler(label: $0, format: format, level: level) }
+    }
+}

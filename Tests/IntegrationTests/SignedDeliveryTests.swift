@@ -1,0 +1,58 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+import ClipLifecycle
+import Foundation
+import Testing
+
+/// Deliveries signed by others than the sandbox.
+@Suite(.timeLimit(.minutes(10))) struct SignedDeliveryTests {
+    @Test func readmesCurlAndOpenSSLAreAccepted() async throws {
+        try await World.run { world in
+            let sandbox = try await world.sandbox()
+            let bridge = try await world.bridge(sandbox)
+            let uid = try await sandbox.copy("sample:1MB")
+            let script = try Self.readmeScript()
+                .replacingOccurrences(of: "http://127.0.0.1:8787", with: bridge.url)
+                .replacingOccurrences(of: "UID", with: uid)
+            let sent = try await world.run(
+                ["-euo", "pipefail", "-c", script], ["CLOUDFLARE_WEBHOOK_SECRET": sandbox.secret], of: "/bin/bash")
+            #expect(sent.status == 0, "\(sent.error)")
+            #expect(sent.output.contains("200 OK") && sent.output.contains(#""outcome":"accepted""#), "\(sent.output)")
+            let clip = try await bridge.clip(uid, reaches: .complete)
+            #expect(clip.history.first?["source"] == "webhook")
+            #expect(clip.history.first?["requested_status"] == "stream_ready")
+        }
+    }
+
+    @Test func replaySignsAndSaysWhatWasAnswered() async throws {
+        try await World.run { world in
+            let sandbox = try await world.sandbox()
+            let bridge = try await world.bridge(sandbox)
+            let uid = try await sandbox.copy("sample:1MB")
+            let payload: JSONValue = ["uid": .string(uid), "readyToStream": true, "status": ["state": "ready"]]
+            try Data(payload.bytes).write(to: world.folder.appending(path: "ready.json"))
+            let to = ["replay", "ready.json", "--config", sandbox.settingsFile, "--to", bridge.url]
+            let replay = try await world.run(to + ["--duplicate", "1"])
+            #expect(replay.status == 0, "\(replay.error)")
+            #expect(replay.lines.count == 2)
+            #expect(replay.lines.allSatisfy { $0.hasPrefix("200 ready.json ") })
+            #expect(replay.lines.first?.contains(#""accepted""#) == true)
+            #expect(replay.lines.last?.contains(#""duplicate""#) == true)
+            try await bridge.clip(uid, reaches: .complete)
+
+            let forged = try await world.run(to + ["--secret", "not the secret"])
+            #expect(forged.status == 1 && forged.output.hasPrefix("401 "))
+            // Port 9 of loopback: nothing listens there.
+            let lost = try await world.run(["replay", "ready.json", "--secret", "s", "--to", "http://127.0.0.1:9"])
+            #expect(lost.status == 69 && lost.error.contains("can not be reached"))
+        }
+    }
+
+    /// The block of README.md that signs a webhook by hand.
+    private static func readmeScript() throws -> String {
+        let readme = try String(contentsOf: Project.root.appending(path: "README.md"), encoding: .utf8)
+        let blocks = readme.components(separatedBy: "```").filter { $0.hasPrefix("sh\n") }
+        return String(try #require(blocks.first { $0.contains("openssl dgst") }).dropFirst(3))
+    }
+}

@@ -1,0 +1,214 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+import BridgeTesting
+import ClipLifecycle
+import ClipStore
+import Foundation
+import GRDB
+import SQLiteClipStore
+import Testing
+
+@Suite struct SQLiteClipStoreTests {
+    /// A folder of its own for each test, removed at the end.
+    private func withStore(
+        table: String = "clips", column: String = "cloudflare_uid", prepare: (String) throws -> Void = { _ in },
+        _ body: (SQLiteClipStore, String) async throws -> Void
+    ) async throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "clipbridge-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let path = folder.appending(path: "store.sqlite").path
+        try prepare(path)
+        let store = try SQLiteClipStore(
+            path: path, clipsTable: try #require(SQLName(table)), uidColumn: try #require(SQLName(column)))
+        try await store.migrate()
+        try await body(store, path)
+        try await store.close()
+    }
+
+    private let script = LedgerScript(policy: LifecyclePolicy(), now: Timestamp(seconds: 1_800_000_000))
+
+    @Test(arguments: ClipStoreConformance.Case.allCases)
+    func conforms(_ name: ClipStoreConformance.Case) async throws {
+        try await withStore { store, _ in try await ClipStoreConformance.run(name, on: store) }
+    }
+
+    @Test func everyCommitIsSynced() async throws {
+        try await withStore { store, _ in
+            let setting = try await store.synchronousSetting()
+            #expect(setting == 2)
+        }
+    }
+
+    @Test func whatWasRecordedIsThereAfterReopening() async throws {
+        try await withStore { store, path in
+            let uid = try #require(ClipUID("a"))
+            let delivery = NewDelivery(
+                receivedAt: script.now, signedAt: script.now, signatureHeader: "h", body: [1], bodySHA256: [2],
+                uid: uid, outcome: .accepted, signal: Signal(uid: uid, source: .webhook, status: .queued))
+            _ = try await store.record(delivery)
+            try await store.close()
+            let again = try SQLiteClipStore(
+                path: path, clipsTable: try #require(SQLName("clips")),
+                uidColumn: try #require(SQLName("cloudflare_uid")))
+            try await again.migrate()
+            #expect(try await again.read { try $0.delivery(1)?.body } == [1])
+            #expect(try await again.read { try $0.pendingEntries(limit: 9).count } == 1)
+            try await again.close()
+        }
+    }
+
+    @Test func newerSchemaIsRefused() async throws {
+        try await withStore { store, path in
+            let other = try DatabaseQueue(path: path)
+            try await other.write {
+                try $0.execute(sql: "UPDATE clipbridge_meta SET value = 999 WHERE key = 'schema_version'")
+            }
+            let error = await #expect(throws: StoreError.self) { try await store.migrate() }
+            #expect(error?.code == .newerSchema)
+        }
+    }
+
+    @Test func secondOwnerIsRefused() async throws {
+        try await withStore { store, path in
+            try store.takeOwnership()
+            let other = try SQLiteClipStore(
+                path: path, clipsTable: try #require(SQLName("clips")),
+                uidColumn: try #require(SQLName("cloudflare_uid")))
+            let error = #expect(throws: StoreError.self) { try other.takeOwnership() }
+            #expect(error?.code == .inUse)
+            try await other.close()
+        }
+    }
+
+    // MARK: Adoption
+
+    private static let application = """
+        CREATE TABLE "My Clips" (
+            id INTEGER PRIMARY KEY, "Video UID" TEXT UNIQUE, title TEXT NOT NULL DEFAULT 'untitled',
+            status TEXT, processing_details TEXT
+        );
+        INSERT INTO "My Clips" ("Video UID", title, status, processing_details) VALUES
+            ('one', 'First', 'queued', '{"mine": {"x": 1}}'),
+            ('two', 'Second', NULL, NULL),
+            ('three', 'Third', 'their own word', 'no json'),
+            ('four', 'Fourth', 'error', '{"error_message": "theirs"}');
+        """
+
+    private func withApplication(_ body: (SQLiteClipStore, DatabaseQueue) async throws -> Void) async throws {
+        try await withStore(
+            table: "\"My Clips\"", column: "\"Video UID\"",
+            prepare: { path in
+                try DatabaseQueue(path: path).write { try $0.execute(sql: Self.application) }
+            },
+            { store, path in try await body(store, try DatabaseQueue(path: path)) })
+    }
+
+    @Test func rowsOfAnApplicationAreAdoptedAtTheirStatus() async throws {
+        try await withApplication { store, application in
+            let script = script
+            #expect(try await store.write { try script.adopt(limit: 10, in: $0) } == 2)
+            #expect(try await store.write { try script.adopt(limit: 10, in: $0) } == 0)
+            #expect(try await store.read { try $0.foreignRowCount() } == 2)
+            let one = try await store.read { try $0.clip(ClipUID("one")!) }
+            #expect(one?.status == .queued)
+            #expect(one?.details["mine"] == ["x": 1])
+            #expect(one?.work?.action == .checkVideo)
+            let four = try await store.read { try $0.clip(ClipUID("four")!) }
+            #expect(four?.details[.errorMessage] == "theirs")
+            let titles = try await application.read {
+                try String.fetchAll($0, sql: "SELECT title FROM \"My Clips\" ORDER BY id")
+            }
+            #expect(titles == ["First", "Second", "Third", "Fourth"])
+            #expect(try await LedgerVerification.run(on: store).differences == [])
+        }
+    }
+
+    @Test func signalForARowOfForeignStatusLeavesItAlone() async throws {
+        try await withApplication { store, _ in
+            let script = script
+            let uid = ClipUID("three")!
+            let entry = try await store.write {
+                try script.submit(Signal(uid: uid, source: .operator, status: .complete), in: $0)
+            }
+            #expect(entry.reason == .unknownStatus)
+            #expect(try await store.read { try $0.clip(uid)?.statusWord } == "their own word")
+        }
+    }
+
+    @Test func requestedStatusIsLiftedAndRemoved() async throws {
+        try await withApplication { store, application in
+            let script = script
+            #expect(try await store.foreignWritesSinceLastCall())
+            #expect(try await !store.foreignWritesSinceLastCall())
+            try await application.write {
+                try $0.execute(
+                    sql: """
+                        UPDATE "My Clips" SET processing_details = '{"mine": 1, "requested_status": "stream_ready",
+                            "status_request_time": "2026-01-01T00:00:00Z"}' WHERE "Video UID" = 'one';
+                        UPDATE "My Clips" SET processing_details = '{"requested_status": "banana"}'
+                            WHERE "Video UID" = 'four'
+                        """)
+            }
+            #expect(try await store.foreignWritesSinceLastCall())
+            let entries = try await store.write { try script.liftRequests(limit: 10, in: $0) }
+            #expect(Set(entries.map(\.outcome)) == [.applied, .rejected])
+            #expect(entries.allSatisfy { $0.signal.source == .external })
+            let one = try await store.read { try $0.clip(ClipUID("one")!) }
+            #expect(one?.status == .streamReady)
+            #expect(one?.details["mine"] == 1)
+            #expect(one?.details[DetailKey.requestedStatus] == nil)
+            #expect(one?.details[DetailKey.statusRequestTime] == nil)
+            #expect(try await store.write { try script.liftRequests(limit: 10, in: $0) } == [])
+        }
+    }
+
+    @Test func requestIsFoundByItsIndex() async throws {
+        try await withApplication { _, application in
+            let plan = try await application.read {
+                try Row.fetchAll(
+                    $0,
+                    sql: """
+                        EXPLAIN QUERY PLAN SELECT "Video UID" FROM "My Clips" WHERE CASE WHEN
+                        json_valid(processing_details)
+                        THEN json_extract(processing_details, '$.requested_status') END IS NOT NULL
+                        """
+                ).map { $0["detail"] as String }
+            }
+            #expect(plan.contains { $0.contains("clipbridge_requested") })
+        }
+    }
+
+    @Test func columnWithoutDefaultForbidsCreation() async throws {
+        try await withStore(
+            prepare: { path in
+                try DatabaseQueue(path: path).write {
+                    try $0.execute(
+                        sql: "CREATE TABLE clips (cloudflare_uid TEXT UNIQUE, status TEXT, processing_details TEXT, "
+                            + "owner TEXT NOT NULL)")
+                }
+            },
+            { store, _ in
+                let script = script
+                let entry = try await store.write {
+                    try script.submit(
+                        Signal(uid: ClipUID("new")!, source: .operator, status: .queued), registers: true, in: $0)
+                }
+                #expect(entry.reason == .unknownClip)
+                #expect(try await store.read { try $0.history(of: ClipUID("new")!).count } == 1)
+            })
+    }
+
+    @Test(arguments: [
+        "CREATE TABLE clips (cloudflare_uid TEXT UNIQUE, status TEXT)",
+        "CREATE TABLE clips (cloudflare_uid TEXT, status TEXT, processing_details TEXT)",
+    ])
+    func unsuitableTableIsRefusedWithWords(_ sql: String) async throws {
+        let error = await #expect(throws: StoreError.self) {
+            try await withStore(
+                prepare: { path in try DatabaseQueue(path: path).write { try $0.execute(sql: sql) } }, { _, _ in })
+        }
+        #expect(error?.code == .unsuitableTable)
+    }
+}

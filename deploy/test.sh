@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# clipbridge
+# SPDX-License-Identifier: Apache-2.0
+#
+# Checks the format, builds, and runs every test beside a real S3 server. Arguments go to `swift test`, such as
+# `--filter S3ClientTests`.
+set -euo pipefail
+
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=storage.sh
+. "$here/storage.sh"
+
+folder=
+child=
+
+clean_up() {
+    if [[ -n "$child" ]]; then
+        kill -TERM -- "-$child" 2>/dev/null || true
+    fi
+    stop_storage
+    if [[ -n "$folder" ]]; then
+        rm -rf -- "$folder"
+    fi
+}
+
+# In a process group of its own, so that a signal to this script ends it and all that it started.
+run() {
+    local status=0
+    set -m
+    "$@" </dev/null &
+    child=$!
+    set +m
+    wait "$child" || status=$?
+    child=
+    return "$status"
+}
+
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+require_swift
+install_build_packages
+install_packages curl openssl sqlite3
+prepare_python
+export CLIPBRIDGE_TEST_PYTHON=$python
+cd -- "$root"
+
+say "Checking the format"
+run swift format lint --strict --recursive Sources Tests Package.swift
+say "Building"
+run swift build --build-tests
+folder=$(mktemp -d "${TMPDIR:-/tmp}/clipbridge-test.XXXXXX")
+start_storage "$folder"
+say "Testing"
+if [[ $# -gt 0 ]]; then
+    run swift test --skip-build "$@"
+    exit
+fi
+# Apart, because dozens of real processes would take the time that the tests of time limits measure.
+status=0
+run swift test --skip-build --skip IntegrationTests || status=$?
+run swift test --skip-build --filter IntegrationTests || status=$?
+exit "$status"
