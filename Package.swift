@@ -226,19 +226,3 @@ let package = Package(
         ),
     ]
 )
-
-// While several people build in one folder, CLIPBRIDGE_ONLY=Target[,Target] keeps just these targets and what they need.
-if let only = Context.environment["CLIPBRIDGE_ONLY"] {
-    var keep = Set(only.split(separator: ",").map(String.init))
-    var grew = true
-    while grew {
-        grew = false
-        for target in package.targets where keep.contains(target.name) {
-            for dependency in target.dependencies {
-                if case .byNameItem(let name, _) = dependency, keep.insert(name).inserted { grew = true }
-            }
-        }
-    }
-    package.targets.removeAll { !keep.contains($0.name) }
-    if !keep.contains("clipbridge") { package.products = [] }
-}

@@ -158,13 +158,17 @@ public struct LedgerScript: Sendable {
         try store.putWork(Work(uid: due.uid, action: action, dueAt: now, stageEnteredAt: now))
     }
 
+    /// The first crash may have had any cause. After another one the clip stands back for a while: if it was only in
+    /// flight while something else killed the process again and again, it is not when that happens next.
+    private static func pause(afterCrashes crashes: Int) -> Duration { .seconds(5) * max(crashes - 1, 0) }
+
     /// Work whose lease ran out becomes due again; a clip that took too many processes with it is stopped.
     public func rescue(limit: Int, in store: some StoreTransaction) throws -> [LedgerEntry] {
         try store.expiredWork(at: now, limit: limit).compactMap { expired in
             var work = expired
             work.lease = nil
             work.crashes += 1
-            work.dueAt = now
+            work.dueAt = now + Self.pause(afterCrashes: work.crashes)
             try store.putWork(work)
             guard work.crashes >= policy.crashesMax else { return nil }
             let failure = ActionFailure(
@@ -247,6 +251,7 @@ public struct LedgerScript: Sendable {
     ) throws -> Bool {
         guard try store.work(of: request.uid)?.lease?.epoch == request.epoch else { return false }
         try store.putTransferPart(part, of: request.uid)
+        try forgetCrashes(of: request, in: store)
         return true
     }
 

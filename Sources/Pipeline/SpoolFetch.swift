@@ -161,7 +161,8 @@ extension TransferStop {
         case .noRoom(let wanted, let free):
             self = .waiting(
                 "spool_full",
-                "the spool has no room for \(wanted) bytes, \(free) are free: waiting for others to finish")
+                "the spool has no room for \(wanted) bytes, \(free) are free: waiting for other clips to finish, "
+                    + "or for room on the disk of CLIPBRIDGE_SPOOL_DIR")
         }
     }
 }

@@ -122,7 +122,8 @@ import Testing
             world.store.setAway(true)
             check.open()
             await eventually { world.performer.running(.checkVideo) == 0 }
-            await world.pass(.seconds(6))
+            // In small steps, so that each of the tries to store the outcome gets its turn before the store is back.
+            await world.pass(.seconds(12), step: .milliseconds(250))
             world.store.setAway(false)
             await world.pass(.seconds(30))
             try await eventually { try await world.statuses(uid(1)).contains(.streamReady) }
@@ -147,6 +148,8 @@ import Testing
             world.clock.advance(by: .seconds(20))
             let later = world.script()
             _ = try await world.store.write { try later.rescue(limit: 10, in: $0) }
+            // After a second crash it stands back for a while.
+            world.clock.advance(by: .seconds(10))
         }
         #expect(try await world.clip(uid(1))?.details[.errorCode] == "quarantined")
     }

@@ -8,6 +8,7 @@ import Foundation
 import HTTPTypes
 import Logging
 import OutboundHTTP
+import Sandbox
 import WebhookReceiver
 
 struct Replay: AsyncParsableCommand {
@@ -44,7 +45,7 @@ struct Replay: AsyncParsableCommand {
                 SettingName.cloudflareWebhookSecret.rawValue, "is not set", accepts: "a secret, or --secret")
         }
         let url = try receiverURL(to ?? settings.serverURL)
-        var random = SeededGenerator(seed: seed ?? .random(in: 0...(.max)))
+        var random = SplitMix64(state: seed ?? .random(in: 0...(.max)))
         let payloads = try plan(using: &random)
         let transport = try CurlTransport(logger: Logger(label: "clipbridge") { _ in SwiftLogNoOpLogHandler() })
         var failures = 0
@@ -61,7 +62,7 @@ struct Replay: AsyncParsableCommand {
     }
 
     /// What is sent, in its order.
-    private func plan(using random: inout SeededGenerator) throws -> [Payload] {
+    private func plan(using random: inout SplitMix64) throws -> [Payload] {
         var uids = FreshUIDs()
         var payloads: [Payload] = []
         for path in try paths.flatMap(Self.files) {
@@ -120,7 +121,7 @@ private struct FreshUIDs {
     private var known: [String: String] = [:]
 
     /// Replaces the text of `uid` wherever it stands in the body: its URLs hold it too.
-    mutating func replace(in body: [UInt8], using random: inout SeededGenerator) -> [UInt8] {
+    mutating func replace(in body: [UInt8], using random: inout SplitMix64) -> [UInt8] {
         guard let object = try? JSONDecoder().decode([String: JSONValue].self, from: Data(body)),
             let uid = object["uid"]?.stringValue, ClipUID(uid) != nil
         else { return body }
@@ -129,23 +130,8 @@ private struct FreshUIDs {
         return Array(String(decoding: body, as: UTF8.self).replacingOccurrences(of: uid, with: fresh).utf8)
     }
 
-    private static func make(using random: inout SeededGenerator) -> String {
+    private static func make(using random: inout SplitMix64) -> String {
         let digits = Array("0123456789abcdef")
         return String((0..<32).map { _ in digits[Int.random(in: 0..<16, using: &random)] })
-    }
-}
-
-/// Steele, Lea and Flood's SplitMix64: the same numbers for the same seed, everywhere.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -107,7 +107,7 @@ struct DemoRun: Sendable {
     private func upload(
         _ settings: SandboxSettings, bridgePort: Int, _ transport: CurlTransport
     ) async throws -> [ClipUID] {
-        var random = SeededGenerator(seed: seed)
+        var random = SplitMix64(state: seed)
         var uids: [ClipUID] = []
         for number in 1...clips {
             let bytes = Int.random(in: 1_000_000...24_000_000, using: &random)
