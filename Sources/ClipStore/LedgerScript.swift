@@ -158,9 +158,10 @@ public struct LedgerScript: Sendable {
         try store.putWork(Work(uid: due.uid, action: action, dueAt: now, stageEnteredAt: now))
     }
 
-    /// The first crash may have had any cause. After another one the clip stands back for a while: if it was only in
-    /// flight while something else killed the process again and again, it is not when that happens next.
-    private static func pause(afterCrashes crashes: Int) -> Duration { .seconds(5) * max(crashes - 1, 0) }
+    /// The first crash may have had any cause. After another one the clip stands back for longer than it takes to
+    /// restart a process a few times: whoever was only in flight while something else killed it again and again is not
+    /// when that happens next, and a clip that does kill its process stops the others less often.
+    private static func pause(afterCrashes crashes: Int) -> Duration { crashes > 1 ? .seconds(20) : .zero }
 
     /// Work whose lease ran out becomes due again; a clip that took too many processes with it is stopped.
     public func rescue(limit: Int, in store: some StoreTransaction) throws -> [LedgerEntry] {

@@ -149,7 +149,7 @@ import Testing
             let later = world.script()
             _ = try await world.store.write { try later.rescue(limit: 10, in: $0) }
             // After a second crash it stands back for a while.
-            world.clock.advance(by: .seconds(10))
+            world.clock.advance(by: .seconds(20))
         }
         #expect(try await world.clip(uid(1))?.details[.errorCode] == "quarantined")
     }
