@@ -99,8 +99,8 @@ let package = Package(
         .target(
             name: "Pipeline",
             dependencies: [
-                "ClipLifecycle", "CloudflareStream", "ObjectStorage", "OutboundHTTP", concurrencyHelpers, httpTypes,
-                logging, metrics,
+                "ClipLifecycle", "CloudflareStream", "ObjectStorage", "OutboundHTTP", concurrencyHelpers, crypto,
+                httpTypes, logging, metrics,
             ],
             swiftSettings: safe
         ),
@@ -170,7 +170,7 @@ let package = Package(
             name: "PipelineTests",
             dependencies: [
                 "BridgeTesting", "ClipLifecycle", "CloudflareStream", "CurlTransport", "ObjectStorage", "OutboundHTTP",
-                "Pipeline", "Sandbox", concurrencyHelpers, httpTypes, logging,
+                "Pipeline", "Sandbox", concurrencyHelpers, httpTypes, logging, nioCore, nioPosix,
             ],
             swiftSettings: safe
         ),

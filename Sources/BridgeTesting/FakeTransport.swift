@@ -63,6 +63,8 @@ package final class FakeTransport: HTTPTransport {
                 let end = offset + UInt64(response.body.count)
                 guard end <= sink.fileBytesMax else { throw tooLarge(response, bytesMax: sink.fileBytesMax) }
                 try write(response.body, to: sink.path, at: offset)
+                // The span does not outlive its array.
+                unsafe sink.observer?.wrote(response.body.span.bytes, at: offset)
                 return OutboundResponse(head: response.head, bytesWritten: UInt64(response.body.count))
             }
         }

@@ -144,8 +144,8 @@ static inline CURLMcode ccurl_multi_set_idle_connections(CURLM *multi, long coun
     return curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, count);
 }
 
-static inline CURLMcode ccurl_multi_poll(CURLM *multi, int timeout_ms) {
-    return curl_multi_poll(multi, NULL, 0, timeout_ms, NULL);
+static inline CURLMcode ccurl_multi_poll(CURLM *multi, int timeout_ms, int *ready) {
+    return curl_multi_poll(multi, NULL, 0, timeout_ms, ready);
 }
 
 // CURLMsg without its union: the two facts that a finished transfer has.

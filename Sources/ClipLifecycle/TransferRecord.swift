@@ -48,13 +48,13 @@ public struct TransferPart: Sendable, Equatable, Codable {
     public var size: UInt64
     /// Hexadecimal; what the put is signed with.
     public var sha256: String
-    /// Hexadecimal; what R2 tags the part with.
-    public var md5: String
+    /// What R2 tags the part with: its MD5, or what its put was answered with. Empty until one of them is known.
+    public var etag: String
 
-    public init(number: Int, size: UInt64, sha256: String, md5: String) {
+    public init(number: Int, size: UInt64, sha256: String, etag: String = "") {
         self.number = number
         self.size = size
         self.sha256 = sha256
-        self.md5 = md5
+        self.etag = etag
     }
 }

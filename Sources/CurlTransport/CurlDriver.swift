@@ -8,6 +8,8 @@ import OutboundHTTP
 final class CurlDriver {
     /// libcurl shortens the wait by its own timers and a job ends it; there is nothing else to wake up for.
     private static let waitMilliseconds: CInt = 3_600_000
+    /// Nothing to do for this long, and what has arrived goes to its file.
+    private static let quietMilliseconds: CInt = 10
 
     private struct Running {
         let transfer: Transfer
@@ -65,7 +67,20 @@ final class CurlDriver {
     func wait() {
         let wait = limiter.limitsAnything ? limiter.opens(gates, after: .now) : nil
         let milliseconds = wait.map { CInt(clamping: $0.wholeMilliseconds) } ?? Self.waitMilliseconds
-        check(ccurl_multi_poll(multi, milliseconds))
+        let unwritten = running.values.filter(\.transfer.hasUnwritten)
+        var ready: CInt = 0
+        let limit = unwritten.isEmpty ? milliseconds : min(milliseconds, Self.quietMilliseconds)
+        check(ccurl_multi_poll(multi, limit, &ready))
+        if ready > 0 { return }
+        for entry in unwritten { flush(entry.transfer) }
+    }
+
+    private func flush(_ transfer: Transfer) {
+        do throws(Failure) {
+            try transfer.flush()
+        } catch {
+            end(transfer.id, error)
+        }
     }
 
     /// Lets the file transfers go on, or holds them, as there is bandwidth left.

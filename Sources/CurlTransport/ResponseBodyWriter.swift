@@ -14,27 +14,35 @@ struct ResponseBodyWriter {
         case undecided
         case memory(bytesMax: Int)
         case collect
-        case file(File, offset: UInt64, fileBytesMax: UInt64)
+        case file(FileWriter, fileBytesMax: UInt64)
     }
 
     private let sink: ResponseSink
     private var target = Target.undecided
     private(set) var collected: [UInt8] = []
-    /// Bytes that reached the file, or that arrived where there is none.
-    private(set) var bytesReceived: UInt64 = 0
+    /// Bytes that arrived where there is no file.
+    private var bytesCollected: UInt64 = 0
 
     init(_ sink: ResponseSink) {
         self.sink = sink
     }
 
+    /// Bytes that reached the file, or that arrived where there is none.
+    var bytesReceived: UInt64 { bytesWritten ?? bytesCollected }
+
     /// Bytes that are where the request wanted them: an error's body, which is kept out of the file, is not.
     var bytesInPlace: UInt64 {
-        if case .file = sink { bytesWritten ?? 0 } else { bytesReceived }
+        if case .file = sink { bytesWritten ?? 0 } else { bytesCollected }
     }
 
     /// Nil when the body was collected.
     var bytesWritten: UInt64? {
-        if case .file = target { bytesReceived } else { nil }
+        if case .file(let file, _) = target { file.bytesWritten } else { nil }
+    }
+
+    /// Whether something arrived that is not in the file yet.
+    var hasUnwritten: Bool {
+        if case .file(let file, _) = target { file.hasUnwritten } else { false }
     }
 
     /// Decides from the final head. `hasBody` is false for an answer to HEAD, whose length is somebody else's.
@@ -69,7 +77,7 @@ struct ResponseBodyWriter {
             }
             try file.truncate(to: offset)
         }
-        target = .file(file, offset: offset, fileBytesMax: sink.fileBytesMax)
+        target = .file(FileWriter(file, offset: offset, observer: sink.observer), fileBytesMax: sink.fileBytesMax)
     }
 
     mutating func write(_ bytes: UnsafeRawBufferPointer) throws(Failure) {
@@ -78,27 +86,27 @@ struct ResponseBodyWriter {
             throw Failure(code: .protocolError, reason: "a body came without a response head")
         case .memory(let bytesMax):
             guard collected.count + bytes.count <= bytesMax else {
-                throw Self.tooLarge(bytesReceived + UInt64(bytes.count), bytesMax)
+                throw Self.tooLarge(bytesCollected + UInt64(bytes.count), bytesMax)
             }
             collected.append(contentsOf: bytes)
-            bytesReceived += UInt64(bytes.count)
+            bytesCollected += UInt64(bytes.count)
         case .collect:
             collected.append(contentsOf: bytes.prefix(Self.collectedBytesMax - collected.count))
-            bytesReceived += UInt64(bytes.count)
-        case .file(let file, let offset, let fileBytesMax):
-            let end = offset + bytesReceived + UInt64(bytes.count)
+            bytesCollected += UInt64(bytes.count)
+        case .file(let file, let fileBytesMax):
+            let end = file.end + UInt64(bytes.count)
             guard end <= fileBytesMax else { throw Self.tooLarge(end, fileBytesMax) }
-            var rest = bytes
-            while !rest.isEmpty {
-                let count = try file.write(rest, at: offset + bytesReceived)
-                bytesReceived += UInt64(count)
-                rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-            }
+            try file.append(bytes)
         }
     }
 
+    /// Brings to the file what has arrived.
+    func flush() throws(Failure) {
+        if case .file(let file, _) = target { try file.flush() }
+    }
+
     func finish() throws(Failure) {
-        if case .file(let file, _, _) = target { try file.finish() }
+        if case .file(let file, _) = target { try file.finish() }
     }
 
     private static func tooLarge(_ bytes: UInt64, _ bytesMax: some BinaryInteger) -> Failure {

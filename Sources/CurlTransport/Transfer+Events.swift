@@ -24,11 +24,22 @@ extension Transfer {
 
     func receiveBody(_ bytes: UnsafeRawBufferPointer) -> Bool {
         if request.sink.isFile { limiter.spendDownload(bytes.count) }
+        return attempt { () throws(Failure) in try metered { () throws(Failure) in try writer.write(bytes) } }
+    }
+
+    /// Whether the file lacks something that has arrived.
+    var hasUnwritten: Bool { writer.hasUnwritten }
+
+    /// Brings to the file what has arrived.
+    func flush() throws(Failure) {
+        try metered { () throws(Failure) in try writer.flush() }
+    }
+
+    /// Counts after the write: whoever reads the meter may read the file that far.
+    func metered(_ write: () throws(Failure) -> Void) throws(Failure) {
         let before = writer.bytesInPlace
-        let isTaken = attempt { () throws(Failure) in try writer.write(bytes) }
-        // After the write: whoever reads the meter may read the file that far.
-        request.meter?.addReceived(Int(writer.bytesInPlace - before))
-        return isTaken
+        defer { request.meter?.addReceived(Int(writer.bytesInPlace - before)) }
+        try write()
     }
 
     func supplyBody(_ buffer: UnsafeMutableRawBufferPointer) -> Int? {

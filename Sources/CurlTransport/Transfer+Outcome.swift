@@ -14,7 +14,7 @@ extension Transfer {
             return .failure(ended(Failure(code: .protocolError, reason: "the answer has no head")))
         }
         do throws(Failure) {
-            try writer.finish()
+            try metered { () throws(Failure) in try writer.finish() }
         } catch {
             return .failure(ended(error))
         }
@@ -23,6 +23,8 @@ extension Transfer {
 
     /// The error of a transfer that this side ended.
     func ended(_ failure: Failure, curlCode: Int? = nil) -> TransferError {
+        // Where even that fails, the bytes do not count, and this failure is the one to tell.
+        try? flush()
         let suffix = curlCode.map { " (curl \($0))" } ?? ""
         return TransferError(
             code: failure.code,

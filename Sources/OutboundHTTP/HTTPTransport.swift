@@ -79,18 +79,28 @@ public struct FileSink: Sendable {
     public var path: String
     /// More than this many bytes in the file ends the exchange with `.bodyTooLarge`.
     public var fileBytesMax: UInt64
+    /// Sees what was written, on the transport's thread: in order, before it is counted.
+    public var observer: (any FileObserver)?
     /// Runs on the transport's thread: decide from the head alone and return.
     public var place: @Sendable (ResponseHead) -> Placement
 
     public init(
         path: String,
         fileBytesMax: UInt64 = .max,
+        observer: (any FileObserver)? = nil,
         place: @escaping @Sendable (ResponseHead) -> Placement
     ) {
         self.path = path
         self.fileBytesMax = fileBytesMax
+        self.observer = observer
         self.place = place
     }
+}
+
+/// Is shown the bytes of a download while they are in the processor's cache.
+public protocol FileObserver: Sendable {
+    /// `bytes` are in the file from `offset` on.
+    func wrote(_ bytes: RawSpan, at offset: UInt64)
 }
 
 /// Status and header fields of a final (not 1xx) response.

@@ -6,7 +6,8 @@ import NIOConcurrencyHelpers
 import ObjectStorage
 import OutboundHTTP
 
-/// Puts a spool file or its parts to R2, each signed with its real SHA-256 and compared with the tag that comes back.
+/// Puts a spool file or its parts to R2, each signed with its real SHA-256, which R2 verifies, and compared with the
+/// tag that comes back where it is known beforehand.
 struct PartPutter: Sendable {
     /// R2 or somebody else has aborted the upload.
     struct UploadGone: Error {}
@@ -34,7 +35,8 @@ struct PartPutter: Sendable {
         return etag
     }
 
-    func put(_ part: TransferPart, offset: UInt64, uploadID: String) async throws -> CompletedPart {
+    /// - Returns: the part with R2's tag.
+    func put(_ part: TransferPart, offset: UInt64, uploadID: String) async throws -> TransferPart {
         let etag = try await trying {
             let meter = progress.meter(for: part.number)
             let etag = try await storage.uploadPart(
@@ -44,18 +46,22 @@ struct PartPutter: Sendable {
             return etag
         }
         progress.finish(part.number, bytes: part.size)
-        return CompletedPart(number: part.number, etag: etag)
+        var stored = part
+        stored.etag = etag
+        return stored
     }
 
+    /// Opens an upload and aborts the key's others, which are on nobody's record: left over from a process that died,
+    /// or from a try whose answer was lost. A server that does not list them keeps them until its own clearing up.
     func openUpload() async throws -> String {
-        try await trying { try await storage.createMultipartUpload(key, contentType: Self.contentType) }
+        let id = try await trying { try await storage.createMultipartUpload(key, contentType: Self.contentType) }
+        await abortUploads(but: id)
+        return id
     }
 
-    /// Aborts the key's open uploads, which nobody has on record any more. A server that does not list them keeps them
-    /// until its own clearing up.
-    func abortUploads() async throws {
+    private func abortUploads(but own: String) async {
         guard let open = try? await storage.listMultipartUploads(prefix: key) else { return }
-        for upload in open where upload.key == key {
+        for upload in open where upload.key == key && upload.uploadID != own {
             try? await storage.abortMultipartUpload(key, uploadID: upload.uploadID)
         }
     }
@@ -116,12 +122,11 @@ struct PartPutter: Sendable {
         var stop: TransferStop
     }
 
-    /// R2's tag of a single put or a part is the MD5 of the bytes that it has.
     private static func compare(_ etag: String, _ part: TransferPart, _ what: String) throws {
-        if ETag.isSame(etag, part.md5) { return }
+        if part.etag.isEmpty || ETag.isSame(etag, part.etag) { return }
         throw TagMismatch(
             stop: .retryable(
-                "r2_etag", "R2 tagged \(what) \"\(etag)\", but the bytes that were fetched have the MD5 \(part.md5)"))
+                "r2_etag", "R2 tagged \(what) \"\(etag)\", but the bytes that were fetched have the tag \(part.etag)"))
     }
 }
 

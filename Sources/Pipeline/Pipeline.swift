@@ -10,7 +10,7 @@ package import OutboundHTTP
 /// Performs the actions: asks Cloudflare, has the MP4 made, moves it to R2.
 package struct Pipeline: ActionPerformer {
     private let stream: StreamActions
-    private let transfers: TransferAction
+    let transfers: TransferAction
 
     package init(
         stream: StreamClient, storage: S3Client, transport: any HTTPTransport, spool: Spool,

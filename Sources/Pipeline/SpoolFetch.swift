@@ -6,6 +6,7 @@ import CloudflareStream
 import Foundation
 import HTTPTypes
 import NIOConcurrencyHelpers
+import ObjectStorage
 import OutboundHTTP
 
 /// Downloads into a spool file from an offset on. A break is resumed at the byte where it happened, for as long as
@@ -20,6 +21,8 @@ struct SpoolFetch: Sendable {
     let spool: Spool
     let hosts: DownloadHosts
     let clock: any WallClock
+    /// How the file is cut, unless its record says otherwise.
+    let partBytes: UInt64
 
     /// Cloudflare's own example follows redirects; each hop is checked like the first.
     private static let redirectsMax = 3
@@ -38,6 +41,8 @@ struct SpoolFetch: Sendable {
                 try await download(id, location, record: known, level: level)
                 return try finish(id, level)
             } catch TransferStop.failed(let failure) where failure.isRetryable && !failure.isWaiting {
+                // All is there, and the connection only ended the wrong way.
+                if level.available > before, level.available == level.total { return try finish(id, level) }
                 tries = level.available > before ? 0 : tries + 1
                 (known.sourceETag, known.size) = (level.etag ?? known.sourceETag, level.total ?? known.size)
                 let wait = failure.retryAfter ?? .milliseconds(250 << tries)
@@ -63,21 +68,23 @@ struct SpoolFetch: Sendable {
     private func download(
         _ id: ClipUID, _ location: SourceLocation, record: TransferRecord, level: SpoolLevel
     ) async throws {
-        let (offset, meter) = level.begin()
         let head = FetchHead(
-            id: id, spool: spool, level: level, resumesAt: offset, etag: record.sourceETag, size: record.size)
-        let response = try await follow(location.url, head: head, meter: meter)
+            id: id, spool: spool, level: level, record: record, partBytes: record.partBytes ?? partBytes)
+        let response = try await follow(location.url, head: head)
         if response.bytesWritten == nil { throw refusal(response, isPrivate: location.isPrivate) }
     }
 
-    private func follow(_ first: String, head: FetchHead, meter: TransferMeter) async throws -> OutboundResponse {
+    private func follow(_ first: String, head: FetchHead) async throws -> OutboundResponse {
         var url = first
         for _ in 0...Self.redirectsMax {
             guard let permission = hosts.permission(for: url) else { throw TransferStop.hostRefused(url) }
             var request = OutboundRequest(
                 url: url,
-                sink: .file(FileSink(path: head.path, fileBytesMax: spool.bytesMax, place: { head.place($0) })),
-                limits: .file, addressPolicy: permission.addressPolicy, meter: meter)
+                sink: .file(
+                    FileSink(
+                        path: head.path, fileBytesMax: spool.bytesMax, observer: head.level,
+                        place: { head.place($0) })),
+                limits: .file, addressPolicy: permission.addressPolicy)
             if head.resumesAt > 0, let etag = head.etag {
                 request.headers[.range] = "bytes=\(head.resumesAt)-"
                 request.headers[.ifRange] = etag
@@ -180,15 +187,17 @@ private final class FetchHead: Sendable {
     private let id: ClipUID
     private let spool: Spool
     private let size: UInt64?
+    private let partBytes: UInt64
     private let state = NIOLockedValueBox(State())
 
-    init(id: ClipUID, spool: Spool, level: SpoolLevel, resumesAt: UInt64, etag: String?, size: UInt64?) {
+    init(id: ClipUID, spool: Spool, level: SpoolLevel, record: TransferRecord, partBytes: UInt64) {
         self.id = id
         self.spool = spool
         self.level = level
-        self.resumesAt = resumesAt
-        self.etag = etag
-        self.size = size
+        self.resumesAt = level.available
+        self.etag = record.sourceETag
+        self.size = record.size
+        self.partBytes = partBytes
     }
 
     var path: String { spool.path(of: id) }
@@ -198,8 +207,10 @@ private final class FetchHead: Sendable {
     func place(_ head: ResponseHead) -> FileSink.Placement {
         switch head.status {
         case 200:
-            let isSame = etag != nil && head.headers[.eTag] == etag && (size == nil || size == head.contentLength)
-            if resumesAt > 0 { return restart(isSameSource: isSame) }
+            let isSameSize = size == nil || head.contentLength == nil || size == head.contentLength
+            if resumesAt > 0 { return restart(isSameSource: etag != nil && head.headers[.eTag] == etag && isSameSize) }
+            // Its parts may be at R2 already, and the plan for the others is made, though no byte of it is here.
+            if etag.map({ head.headers[.eTag] != $0 }) ?? false || !isSameSize { return restart(isSameSource: false) }
             return take(head, total: head.contentLength)
         case 206:
             guard let range = ContentRange(head.headers[.contentRange]), range.first == resumesAt,
@@ -225,7 +236,8 @@ private final class FetchHead: Sendable {
             return .refuse
         }
         // A part's answer need not name the tag again that it was asked for by.
-        level.place(total: total, etag: head.headers[.eTag] ?? (resumesAt > 0 ? etag : nil))
+        let plan = total.map { PartPlan(objectBytes: $0, partBytes: partBytes) }
+        level.place(plan: plan, etag: head.headers[.eTag] ?? (resumesAt > 0 ? etag : nil))
         return .write(offset: resumesAt)
     }
 }

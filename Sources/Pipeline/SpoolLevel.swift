@@ -1,81 +1,118 @@
 // clipbridge
 // SPDX-License-Identifier: Apache-2.0
 
-import ClipLifecycle
 import NIOConcurrencyHelpers
+import ObjectStorage
 import OutboundHTTP
 
-/// How far a running download has filled its spool file; written by the download, read by what follows it.
-final class SpoolLevel: Sendable {
+/// How far a download has filled its spool file: told by the download as it writes, waited for by what follows it.
+///
+/// It lasts for one run of a transfer, over the breaks of its download, and shows what is written to `digester` before
+/// anybody may read it.
+final class SpoolLevel: FileObserver {
     private struct State: Sendable {
-        var base: UInt64
-        var meter = TransferMeter()
+        var available: UInt64
         var total: UInt64?
         var etag: String?
-        var isPlaced = false
         var isFinished = false
+        var waiters: [Int: Waiter] = [:]
+        var waitersEver = 0
     }
 
-    /// How often a waiting part looks: short beside what a part takes.
-    private static let interval = Duration.milliseconds(10)
+    private struct Waiter: Sendable {
+        var isMet: @Sendable (State) -> Bool
+        var continuation: CheckedContinuation<Void, any Error>
+    }
 
+    let digester = PartDigester()
     private let state: NIOLockedValueBox<State>
-    private let clock: any WallClock
 
     /// - Parameter offset: what the file holds already.
-    init(offset: UInt64, clock: any WallClock) {
-        self.state = NIOLockedValueBox(State(base: offset))
-        self.clock = clock
+    init(offset: UInt64) {
+        state = NIOLockedValueBox(State(available: offset))
     }
 
     /// Bytes of the file from its beginning that can be read.
-    var available: UInt64 { state.withLockedValue { $0.base + $0.meter.bytesReceived } }
+    var available: UInt64 { state.withLockedValue(\.available) }
     var total: UInt64? { state.withLockedValue(\.total) }
     var etag: String? { state.withLockedValue(\.etag) }
-    var isPlaced: Bool { state.withLockedValue(\.isPlaced) }
 
-    /// A request for the bytes behind those that are available; its meter counts from there.
-    func begin() -> (offset: UInt64, meter: TransferMeter) {
-        state.withLockedValue { state in
-            state.base += state.meter.bytesReceived
-            state.meter = TransferMeter()
-            return (state.base, state.meter)
-        }
-    }
+    // MARK: The download
 
     /// The head of an answer whose body goes into the file.
-    func place(total: UInt64?, etag: String?) {
-        state.withLockedValue { state in
-            state.isPlaced = true
-            state.total = total ?? state.total
+    func place(plan: PartPlan?, etag: String?) {
+        if let plan { digester.begin(plan, at: available) }
+        change { state in
+            state.total = plan?.objectBytes ?? state.total
             state.etag = etag ?? state.etag
         }
     }
 
+    func wrote(_ bytes: RawSpan, at offset: UInt64) {
+        digester.wrote(bytes, at: offset)
+        let end = offset + UInt64(bytes.byteCount)
+        change { $0.available = end }
+    }
+
     /// Everything is there.
     func finish(size: UInt64) {
-        state.withLockedValue { state in
+        change { state in
             state.total = size
-            state.isPlaced = true
             state.isFinished = true
         }
     }
 
+    private func change(_ body: (inout State) -> Void) {
+        let met = state.withLockedValue { state in
+            body(&state)
+            let met = state.waiters.filter { $0.value.isMet(state) }
+            for id in met.keys { state.waiters[id] = nil }
+            return met.values
+        }
+        for waiter in met { waiter.continuation.resume() }
+    }
+
+    // MARK: What follows it
+
     /// Waits until the length is known: from the head, or where that does not say, from the end of the download.
     func knownTotal() async throws -> UInt64 {
-        while true {
-            if let total { return total }
-            try await clock.sleep(for: Self.interval)
-        }
+        try await wait { $0.total != nil }
+        return total ?? 0
     }
 
     /// Waits until the file holds everything before `end`.
     func reach(_ end: UInt64) async throws {
-        while available < end { try await clock.sleep(for: Self.interval) }
+        try await wait { $0.available >= end || $0.isFinished }
     }
 
     /// Waits for the end of the download.
     func finished() async throws {
-        while !state.withLockedValue(\.isFinished) { try await clock.sleep(for: Self.interval) }
+        try await wait { $0.isFinished }
+    }
+
+    private func wait(until isMet: @escaping @Sendable (State) -> Bool) async throws {
+        let id = state.withLockedValue { state in
+            state.waitersEver += 1
+            return state.waitersEver
+        }
+        try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                enter(Waiter(isMet: isMet, continuation: continuation), id)
+            }
+        } onCancel: {
+            let waiter = state.withLockedValue { $0.waiters.removeValue(forKey: id) }
+            waiter?.continuation.resume(throwing: CancellationError())
+        }
+    }
+
+    private func enter(_ waiter: Waiter, _ id: Int) {
+        let result: Result<Void, any Error>? = state.withLockedValue { state in
+            if waiter.isMet(state) { return .success(()) }
+            // The flag is set before cancellation handlers run: it is seen here, or the handler finds the waiter.
+            if Task.isCancelled { return .failure(CancellationError()) }
+            state.waiters[id] = waiter
+            return nil
+        }
+        if let result { waiter.continuation.resume(with: result) }
     }
 }

@@ -28,7 +28,7 @@ struct TransferAction: Sendable {
     }
 
     private func run(_ request: ActionRequest, _ journal: LeasedJournal) async throws {
-        let key = engine.settings.objectKey.replacing("{uid}", with: request.uid.rawValue)
+        let key = ObjectKeyTemplate(engine.settings.objectKey).key(of: request.uid)
         if let object = try await confirmedBefore(request, key: key, journal) {
             return try await complete(object, key: key, request, journal)
         }

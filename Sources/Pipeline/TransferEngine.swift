@@ -122,11 +122,11 @@ package struct TransferEngine: Sendable {
     /// R2's own word for the object, which alone makes a clip complete.
     private func confirm(_ known: TransferRecord, _ journal: any TransferJournal) async throws -> ObjectHead {
         let head = try await look(at: known.objectKey)
-        if let head, head.size == known.size { return head }
+        if let head, head.size == known.size, ETag.isSame(head.etag ?? "", known.objectETag ?? "") { return head }
         var record = known
         record.objectETag = nil
         try await journal.save(record)
-        let found = head.map { "has \($0.size) bytes" } ?? "is not there"
+        let found = head.map { "has \($0.size) bytes and the tag \"\($0.etag ?? "")\"" } ?? "is not there"
         throw TransferStop.retryable(
             "r2_unconfirmed",
             "the object \"\(record.objectKey)\" \(found) after it was put; \(record.size ?? 0) bytes were sent")
@@ -170,12 +170,25 @@ struct TransferResumption: Sendable {
         _ plan: PartPlan, storage: S3Client, path: String, present: UInt64
     ) async throws {
         let digests = Dictionary(record.parts.map { ($0.number, $0) }) { _, last in last }
-        try await askStorage(plan, storage: storage, digests: digests)
-        for part in plan.parts where stored[part.number] == nil {
-            guard let digest = digests[part.number], part.offset + part.length <= present,
-                try await Self.verify(digest, path: path, offset: part.offset)
+        let uploaded = try await askStorage(plan, storage: storage)
+        for part in plan.parts {
+            guard let digest = digests[part.number] else { continue }
+            let there = uploaded[part.number].flatMap { $0.size == part.length ? $0 : nil }
+            if let there, ETag.isSame(there.etag, digest.etag) {
+                stored[part.number] = CompletedPart(number: part.number, etag: there.etag)
+                continue
+            }
+            guard part.offset + part.length <= present,
+                let found = try await Self.digest(path: path, part), found.sha256 == digest.sha256
             else { continue }
-            spooled.append(digest)
+            // The process may have died between the answer to a put and its own note of it.
+            if let there, ETag.isSame(there.etag, found.md5) {
+                stored[part.number] = CompletedPart(number: part.number, etag: there.etag)
+            } else {
+                let expected = plan.isSinglePut ? found.md5 : ""
+                spooled.append(
+                    TransferPart(number: part.number, size: part.length, sha256: found.sha256, etag: expected))
+            }
         }
         let have = Set(stored.keys).union(spooled.map(\.number))
         guard let first = plan.parts.first(where: { !have.contains($0.number) }) else {
@@ -184,7 +197,7 @@ struct TransferResumption: Sendable {
         }
         guard record.hasStrongETag else {
             // Without a validator nothing ties the bytes of two downloads together.
-            (stored, spooled) = ([:], [])
+            (stored, spooled, record.sourceETag, record.size) = ([:], [], nil, nil)
             return
         }
         // The download writes over whatever lies behind.
@@ -202,29 +215,24 @@ struct TransferResumption: Sendable {
         return min(present, total)
     }
 
-    private mutating func askStorage(
-        _ plan: PartPlan, storage: S3Client, digests: [Int: TransferPart]
-    ) async throws {
-        guard let uploadID = record.uploadID else { return }
+    private mutating func askStorage(_ plan: PartPlan, storage: S3Client) async throws -> [Int: UploadedPart] {
+        guard let uploadID = record.uploadID else { return [:] }
         do throws(ObjectStorageError) {
-            for part in try await storage.listParts(record.objectKey, uploadID: uploadID) {
-                guard (1...plan.count).contains(part.number), plan.part(number: part.number).length == part.size,
-                    let digest = digests[part.number], ETag.isSame(part.etag, digest.md5)
-                else { continue }
-                stored[part.number] = CompletedPart(number: part.number, etag: part.etag)
-            }
+            let parts = try await storage.listParts(record.objectKey, uploadID: uploadID)
+            return Dictionary(parts.map { ($0.number, $0) }) { _, last in last }
         } catch {
             guard error.code == .noSuchUpload else { throw TransferStop(error) }
             record.uploadID = nil
+            return [:]
         }
     }
 
-    private static func verify(_ part: TransferPart, path: String, offset: UInt64) async throws -> Bool {
+    /// Nil for what the file does not hold.
+    private static func digest(path: String, _ part: PartPlan.Part) async throws -> FileDigest? {
         do {
-            let digest = try await FileDigest.ofFile(path, offset: offset, length: part.size)
-            return digest.sha256 == part.sha256
+            return try await FileDigest.ofFile(path, offset: part.offset, length: part.length)
         } catch is ObjectStorageError {
-            return false
+            return nil
         }
     }
 

@@ -30,7 +30,7 @@ final class TransferRun: Sendable {
         self.source = source
         self.journal = journal
         self.resumption = resumption
-        self.level = SpoolLevel(offset: resumption.offset, clock: engine.clock)
+        self.level = SpoolLevel(offset: resumption.offset)
         self.record = NIOLockedValueBox(resumption.record)
         (queue, enter) = AsyncStream.makeStream()
         for part in resumption.stored.keys {
@@ -47,9 +47,10 @@ final class TransferRun: Sendable {
             sent: progress.bytesSent)
     }
 
+    /// A failed put does not end the download, which is paid for: it is thrown once the spool holds the whole file.
     /// - Returns: the record with the object's tag.
     func result() async throws -> TransferRecord {
-        try await withThrowingTaskGroup(of: String?.self) { group in
+        try await withThrowingTaskGroup(of: Result<String, any Error>?.self) { group in
             group.addTask {
                 try await self.fetch()
                 return nil
@@ -58,11 +59,20 @@ final class TransferRun: Sendable {
                 try await self.takeDigests()
                 return nil
             }
-            group.addTask { try await self.put() }
+            group.addTask {
+                do {
+                    return .success(try await self.put())
+                } catch TransferStop.leaseLost {
+                    throw TransferStop.leaseLost
+                } catch {
+                    try Task.checkCancellation()
+                    return .failure(error)
+                }
+            }
             defer { group.cancelAll() }
-            var etag: String?
+            var etag: Result<String, any Error>?
             for try await outcome in group { etag = outcome ?? etag }
-            return finished(etag)
+            return finished(try etag?.get())
         }
     }
 
@@ -81,7 +91,8 @@ final class TransferRun: Sendable {
             return
         }
         let fetch = SpoolFetch(
-            transport: engine.transport, spool: engine.spool, hosts: engine.settings.downloadHosts, clock: engine.clock)
+            transport: engine.transport, spool: engine.spool, hosts: engine.settings.downloadHosts, clock: engine.clock,
+            partBytes: engine.settings.partBytes)
         try await fetch.run(id, source: source, record: resumption.record, level: level)
     }
 
@@ -99,12 +110,8 @@ final class TransferRun: Sendable {
         let have = Set(resumption.stored.keys).union(resumption.spooled.map(\.number))
         for part in plan.parts where !have.contains(part.number) {
             try await level.reach(part.offset + part.length)
-            let digested = try await digest(part)
-            record.withLockedValue { record in
-                record.parts.removeAll { $0.number == digested.number }
-                record.parts.append(digested)
-            }
-            try await journal.save(digested)
+            let digested = try await digest(part, of: plan)
+            try await keep(digested)
             enter.yield(digested)
         }
         // Not on the way out of an error: what follows would take the end for the whole.
@@ -121,11 +128,30 @@ final class TransferRun: Sendable {
         try await journal.save(known)
     }
 
-    private func digest(_ part: PartPlan.Part) async throws -> TransferPart {
+    private func keep(_ part: TransferPart) async throws {
+        record.withLockedValue { record in
+            record.parts.removeAll { $0.number == part.number }
+            record.parts.append(part)
+        }
+        try await journal.save(part)
+    }
+
+    /// The SHA-256, which R2 verifies. The MD5, which its tag would be compared with, takes twice as long again, so
+    /// only a file that is small enough for a single put has it taken too.
+    private func digest(_ part: PartPlan.Part, of plan: PartPlan) async throws -> TransferPart {
+        let path = engine.spool.path(of: id)
         do {
-            let digest = try await FileDigest.ofFile(
-                engine.spool.path(of: id), offset: part.offset, length: part.length)
-            return TransferPart(number: part.number, size: part.length, sha256: digest.sha256, md5: digest.md5)
+            if plan.isSinglePut {
+                let digest = try await FileDigest.ofFile(path, offset: part.offset, length: part.length)
+                return TransferPart(number: part.number, size: part.length, sha256: digest.sha256, etag: digest.md5)
+            }
+            let sha256 =
+                if let seen = level.digester.sha256(of: part) {
+                    seen
+                } else {
+                    try await FileDigest.sha256(ofFile: path, offset: part.offset, length: part.length)
+                }
+            return TransferPart(number: part.number, size: part.length, sha256: sha256)
         } catch let error as ObjectStorageError {
             throw TransferStop.retryable("spool_unreadable", error.message)
         }
@@ -169,7 +195,12 @@ final class TransferRun: Sendable {
                     running -= 1
                 }
                 let offset = plan.part(number: part.number).offset
-                group.addTask { try await putter.put(part, offset: offset, uploadID: uploadID) }
+                group.addTask {
+                    let stored = try await putter.put(part, offset: offset, uploadID: uploadID)
+                    // Without the tag on record, a new process would put the part again.
+                    try await self.keep(stored)
+                    return CompletedPart(number: stored.number, etag: stored.etag)
+                }
                 running += 1
                 next = await rest.next()
             }
@@ -185,8 +216,7 @@ final class TransferRun: Sendable {
             key: resumption.record.objectKey, progress: progress)
     }
 
-    /// The upload on record, else a new one; others of the same key are left over from a process that died before it
-    /// could say so.
+    /// The upload on record, else a new one.
     private func openUpload() async throws -> String {
         let key = resumption.record.objectKey
         if let known = resumption.record.uploadID {
@@ -194,7 +224,6 @@ final class TransferRun: Sendable {
             try await journal.report(Observation(status: .r2Uploading))
             return known
         }
-        try await putter.abortUploads()
         let id = try await putter.openUpload()
         do {
             try await keep(uploadID: id)

@@ -200,7 +200,9 @@ struct SQLiteSchema: Sendable {
         ) WITHOUT ROWID;
 
         INSERT INTO clipbridge_meta VALUES ('change_seq', 0), ('epoch', 0);
-        """
+        """,
+        // 2: what R2 has answered is kept; an MD5 that stands there is what it would have answered.
+        "ALTER TABLE clipbridge_transfer_parts RENAME COLUMN md5 TO etag",
     ]
 }
 

@@ -444,7 +444,7 @@ public struct SQLiteTransaction: StoreTransaction {
     public func putTransferPart(_ part: TransferPart, of uid: ClipUID) throws {
         try execute(
             "INSERT OR REPLACE INTO clipbridge_transfer_parts VALUES (?, ?, ?, ?, ?)",
-            [uid.rawValue, part.number, Int64(part.size), part.sha256, part.md5])
+            [uid.rawValue, part.number, Int64(part.size), part.sha256, part.etag])
     }
 
     public func removeTransfer(of uid: ClipUID) throws {
@@ -461,7 +461,7 @@ public struct SQLiteTransaction: StoreTransaction {
             "SELECT * FROM clipbridge_transfer_parts WHERE uid = ? ORDER BY number", [uid.rawValue]
         ).map {
             TransferPart(
-                number: $0["number"], size: UInt64($0["size"] as Int64), sha256: $0["sha256"], md5: $0["md5"])
+                number: $0["number"], size: UInt64($0["size"] as Int64), sha256: $0["sha256"], etag: $0["etag"])
         }
         return TransferRecord(
             sourceURL: row["source_url"], sourceETag: row["source_etag"],

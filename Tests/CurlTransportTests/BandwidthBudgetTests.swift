@@ -93,8 +93,8 @@ import Testing
 
     @Test(
         arguments: [
-            (nil, 524_288, 65_536), (1, 1024, 1024), (64_000, 1024, 1024), (6_400_000, 2000, 65_536),
-            (320_000_000, 100_000, 65_536), (UInt64.max, 524_288, 65_536),
+            (nil, 131_072, 131_072), (1, 1024, 1024), (64_000, 1024, 1024), (6_400_000, 2000, 100_000),
+            (320_000_000, 100_000, 131_072), (UInt64.max, 131_072, 131_072),
         ] as [(UInt64?, Int, Int)])
     func buffersFollowTheCap(cap: UInt64?, download: Int, upload: Int) {
         #expect(TransferBuffers.download(isTLS: false, bytesPerSecondMax: cap) == download)

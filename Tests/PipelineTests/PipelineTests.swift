@@ -324,7 +324,7 @@ private let api = "https://api.test/v4/accounts/acc/stream"
         var known = TransferRecord(
             sourceURL: Self.mp4, sourceETag: "\"e1\"", size: digest.length, spoolPath: "", spoolHost: "",
             objectKey: "videos/\(uid(1)).mp4", partBytes: 5 << 20)
-        known.parts = [TransferPart(number: 1, size: digest.length, sha256: digest.sha256, md5: digest.md5)]
+        known.parts = [TransferPart(number: 1, size: digest.length, sha256: digest.sha256, etag: digest.md5)]
         let reporter = MemoryReporter(record: known)
         #expect(await world.pipeline.perform([transfer], reporter: reporter)[uid(1)] == .reported)
         #expect(!world.lines.contains("GET \(Self.mp4)"))
@@ -337,7 +337,7 @@ private let api = "https://api.test/v4/accounts/acc/stream"
         var known = TransferRecord(
             sourceURL: Self.mp4, sourceETag: "\"e1\"", size: digest.length, spoolPath: "", spoolHost: "",
             objectKey: "videos/\(uid(1)).mp4", partBytes: 5 << 20)
-        known.parts = [TransferPart(number: 1, size: digest.length, sha256: digest.sha256, md5: digest.md5)]
+        known.parts = [TransferPart(number: 1, size: digest.length, sha256: digest.sha256, etag: digest.md5)]
         let reporter = MemoryReporter(record: known)
         #expect(await world.pipeline.perform([transfer], reporter: reporter)[uid(1)] == .reported)
         #expect(world.lines.contains("GET \(Self.mp4)"))

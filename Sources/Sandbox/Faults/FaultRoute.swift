@@ -21,6 +21,16 @@ package enum FaultRoute: String, CaseIterable, Sendable {
     case deleteObject = "deleteobject"
     case listObjects = "listobjects"
 
+    /// Requests to the S3 API.
+    var isStorage: Bool {
+        switch self {
+        case .s3, .put, .part, .create, .complete, .abort, .parts, .head, .getObject, .deleteObject, .listObjects: true
+        case .api, .copy, .list, .get, .edit, .delete, .downloads, .token, .subscription, .upload, .webhook, .mp4,
+            .publicBucket:
+            false
+        }
+    }
+
     /// Requests whose own body is what a cut cuts.
     var cutsRequestBody: Bool {
         switch self {

@@ -15,6 +15,7 @@
 /// | `latency` | a duration (`250`, `250ms`, `2s`); implies `kind=latency` |
 /// | `status` | 400 to 599; implies `kind=status` |
 /// | `retry-after` | seconds, with `status`; default 1 with 429, otherwise none |
+/// | `code` | what S3 calls the error (`NoSuchUpload`), with `status` on the S3 routes; default by the status |
 /// | `after` | a size (`1MiB`), with `reset`, `truncate` and `stall`: so many body bytes pass first, default 0 |
 ///
 /// `reset` breaks the connection, `truncate` closes it in an orderly way, `stall` keeps it open and silent. They cut
@@ -24,7 +25,7 @@
 package struct FaultSpec: Sendable, Equatable {
     package enum Kind: Sendable, Equatable {
         case latency(Duration)
-        case status(Int, retryAfter: Int?)
+        case status(Int, retryAfter: Int?, code: String? = nil)
         case reset(after: UInt64)
         case truncate(after: UInt64)
         case stall(after: UInt64)
@@ -53,7 +54,9 @@ package struct FaultSpec: Sendable, Equatable {
 }
 
 extension FaultSpec {
-    private static let keys = ["route", "kind", "rate", "count", "skip", "latency", "status", "retry-after", "after"]
+    private static let keys = [
+        "route", "kind", "rate", "count", "skip", "latency", "status", "retry-after", "code", "after",
+    ]
     private static let kinds = ["latency", "status", "429", "reset", "truncate", "stall", "drop", "duplicate"]
 
     /// Reads the grammar above.
@@ -138,7 +141,8 @@ extension FaultSpec {
         if let delayText, (delay ?? -1) < 0 {
             throw ParseError(description: "retry-after \"\(delayText)\" is no number of seconds")
         }
-        return .status(status, retryAfter: delay ?? (status == 429 ? 1 : nil))
+        let code = values.removeValue(forKey: "code")
+        return .status(status, retryAfter: delay ?? (status == 429 ? 1 : nil), code: code)
     }
 
     private static func after(from values: inout [String: String]) throws(ParseError) -> UInt64 {
@@ -163,6 +167,7 @@ extension FaultSpec {
         case (.webhook, .latency), (.webhook, .drop), (.webhook, .duplicate): nil
         case (.webhook, _): "a webhook takes latency, drop and duplicate only"
         case (_, .duplicate): "only a webhook can be sent twice"
+        case (_, .status(_, _, .some)) where !route.isStorage: "only the errors of S3 have a code"
         case (_, _): nil
         }
     }

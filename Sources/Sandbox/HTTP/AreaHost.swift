@@ -45,8 +45,9 @@ struct AreaHost: Sendable {
         let cut = ConnectionCut(strike.kind)
         do {
             if strike.latency > .zero { try await clock.sleep(for: strike.latency) }
-            if case .status(let status, let retryAfter) = strike.kind {
-                let answer = area.faultAnswer(status: status, retryAfter: retryAfter)
+            if case .status(let status, let retryAfter, let code) = strike.kind {
+                var answer = area.faultAnswer(status: status, code: code)
+                answer.headers[.retryAfter] = retryAfter.map(String.init)
                 return try await ResponseSender.send(answer, isHead: request.isHead, cut: nil, to: writer)
             }
             if let cut, strike.kind != .drop, routes.contains(where: \.cutsRequestBody) {

@@ -18,10 +18,8 @@ struct MediaRoutes: SandboxArea {
         request.segments.last == "stats" ? [] : [.mp4]
     }
 
-    func faultAnswer(status: Int, retryAfter: Int?) -> SandboxResponse {
-        var answer = Self.refusal(status, "error code: \(status)")
-        answer.headers[.retryAfter] = retryAfter.map(String.init)
-        return answer
+    func faultAnswer(status: Int, code: String?) -> SandboxResponse {
+        Self.refusal(status, "error code: \(status)")
     }
 
     func respond(to request: SandboxRequest, beforeBody: () async throws -> Void) async throws -> SandboxResponse {

@@ -10,10 +10,8 @@ struct PublicBucketRoutes: SandboxArea {
 
     func faultRoutes(of request: SandboxRequest) -> Set<FaultRoute> { [.publicBucket] }
 
-    func faultAnswer(status: Int, retryAfter: Int?) -> SandboxResponse {
-        var answer = Self.refusal(HTTPResponse.Status(code: status))
-        answer.headers[.retryAfter] = retryAfter.map(String.init)
-        return answer
+    func faultAnswer(status: Int, code: String?) -> SandboxResponse {
+        Self.refusal(HTTPResponse.Status(code: status))
     }
 
     func respond(to request: SandboxRequest, beforeBody: () async throws -> Void) async throws -> SandboxResponse {

@@ -88,9 +88,10 @@ struct S3Error: Error, Sendable, Equatable {
         S3Error(416, "InvalidRange", "The requested range is not satisfiable.", objectSize: size)
     }
 
-    /// What a fault of this status is called.
-    static func fault(_ status: Int) -> S3Error {
-        switch status {
+    /// What a fault of this status is called, unless it has a code of its own.
+    static func fault(_ status: Int, code: String? = nil) -> S3Error {
+        if let code { return S3Error(status, code, "Fault \(status).") }
+        return switch status {
         case 429: tooManyRequests
         case 500: S3Error(500, "InternalError", "We encountered an internal error. Please try again.")
         case 503: S3Error(503, "ServiceUnavailable", "Please reduce your request rate.")

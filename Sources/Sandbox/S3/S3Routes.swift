@@ -23,11 +23,7 @@ struct S3Routes: SandboxArea {
         return Set([.s3, call?.faultRoute].compactMap(\.self))
     }
 
-    func faultAnswer(status: Int, retryAfter: Int?) -> SandboxResponse {
-        var answer = SandboxResponse.s3(.fault(status))
-        answer.headers[.retryAfter] = retryAfter.map(String.init)
-        return answer
-    }
+    func faultAnswer(status: Int, code: String?) -> SandboxResponse { .s3(.fault(status, code: code)) }
 
     func respond(to request: SandboxRequest, beforeBody: () async throws -> Void) async throws -> SandboxResponse {
         do {

@@ -25,19 +25,15 @@ struct StreamRoutes: SandboxArea {
     }
 
     /// Cloudflare's edge answers 5xx in plain text, so only client errors come in the envelope.
-    func faultAnswer(status: Int, retryAfter: Int?) -> SandboxResponse {
-        var answer: SandboxResponse
-        if status < 500 {
-            var failure = status == 429 ? StreamFailure.rateLimited : .badRequest("fault \(status)")
-            failure.status = status
-            answer = StreamAnswer.failure(failure)
-        } else {
-            answer = SandboxResponse(
+    func faultAnswer(status: Int, code: String?) -> SandboxResponse {
+        guard status < 500 else {
+            return SandboxResponse(
                 status: HTTPResponse.Status(code: status), contentType: "text/plain; charset=UTF-8",
                 text: "error code: \(status)")
         }
-        answer.headers[.retryAfter] = retryAfter.map(String.init)
-        return answer
+        var failure = status == 429 ? StreamFailure.rateLimited : .badRequest("fault \(status)")
+        failure.status = status
+        return StreamAnswer.failure(failure)
     }
 
     func respond(to request: SandboxRequest, beforeBody: () async throws -> Void) async throws -> SandboxResponse {

@@ -14,10 +14,8 @@ struct UploadRoutes: SandboxArea {
 
     func faultRoutes(of request: SandboxRequest) -> Set<FaultRoute> { [.upload] }
 
-    func faultAnswer(status: Int, retryAfter: Int?) -> SandboxResponse {
-        var answer = Self.refusal(HTTPResponse.Status(code: status), "fault \(status)")
-        answer.headers[.retryAfter] = retryAfter.map(String.init)
-        return answer
+    func faultAnswer(status: Int, code: String?) -> SandboxResponse {
+        Self.refusal(HTTPResponse.Status(code: status), "fault \(status)")
     }
 
     func respond(to request: SandboxRequest, beforeBody: () async throws -> Void) async throws -> SandboxResponse {

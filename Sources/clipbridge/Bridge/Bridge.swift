@@ -111,7 +111,10 @@ struct Bridge: Sendable {
         // Stopped in reverse: first nothing more is accepted, then what runs is brought to its end.
         let group = ServiceGroup(
             configuration: .init(
-                services: [.init(service: monitor), .init(service: application)],
+                services: [
+                    .init(service: UploadSweep(store: store, pipeline: pipeline, logger: logger)),
+                    .init(service: monitor), .init(service: application),
+                ],
                 gracefulShutdownSignals: shutdownSignals, logger: logger.at(least: .warning)))
         do {
             try await group.run()
