@@ -75,7 +75,9 @@ struct ResponseBodyWriter {
             guard size >= offset else {
                 throw Failure(code: .file, reason: "the file has \(size) bytes, fewer than the offset \(offset)")
             }
-            try file.truncate(to: offset)
+            // Not where there is nothing to cut: a file that was cut to nothing is written to the disk by ext4 as soon
+            // as it is closed (auto_da_alloc), where most downloads are gone before the disk's turn comes.
+            if size > offset { try file.truncate(to: offset) }
         }
         target = .file(FileWriter(file, offset: offset, observer: sink.observer), fileBytesMax: sink.fileBytesMax)
     }

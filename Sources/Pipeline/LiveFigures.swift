@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ClipLifecycle
+import NIOConcurrencyHelpers
 
 /// Bytes, rate and time left of a running download or put, as details.
 struct LiveFigures {
@@ -41,20 +42,26 @@ func withLiveFigures<Value: Sendable>(
     bytes: @escaping @Sendable () -> TransferBytes,
     _ body: @escaping @Sendable () async throws -> Value
 ) async throws -> Value {
-    try await withThrowingTaskGroup(of: Value?.self) { group in
+    let begin = bytes()
+    let counted = NIOLockedValueBox(begin)
+    @Sendable func count() -> TransferBytes {
+        let now = bytes()
+        let last = counted.withLockedValue { counted in
+            defer { counted = now }
+            return counted
+        }
+        metrics.moved(received: now.received - last.received, sent: now.sent - last.sent)
+        return now
+    }
+    // Once nothing runs any more: a download that is cancelled still writes what it holds.
+    defer { _ = count() }
+    return try await withThrowingTaskGroup(of: Value?.self) { group in
         group.addTask { try await body() }
         group.addTask {
-            var last = bytes()
-            var figures = LiveFigures(bytes: last.done, at: clock.now())
-            defer {
-                let end = bytes()
-                metrics.moved(received: end.received - last.received, sent: end.sent - last.sent)
-            }
+            var figures = LiveFigures(bytes: begin.done, at: clock.now())
             while !Task.isCancelled {
                 do { try await clock.sleep(for: LiveFigures.interval) } catch { return nil }
-                let now = bytes()
-                metrics.moved(received: now.received - last.received, sent: now.sent - last.sent)
-                last = now
+                let now = count()
                 guard let reading = figures.reading(bytes: now.done, total: now.total, at: clock.now()) else {
                     continue
                 }

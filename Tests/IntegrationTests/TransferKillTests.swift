@@ -108,8 +108,9 @@ import Testing
         let fetched = scene.source.bytes - scene.source.size
         let put = scene.storage.bytes - scene.source.size
         print(
-            "| \(title) | \(traces.sourceBytes) | \(traces.storageBytes) | \(fetched) | \(put) |",
-            "\(try line.redownloaded) | \(traces.sourceBytes - traces.spooled) |")
+            "\(title): at the death \(traces.sourceBytes) bytes sent by the source, \(traces.storageBytes) taken by the",
+            "storage; fetched again \(fetched), put again \(put); redownloaded_bytes \(try line.redownloaded), never in",
+            "the spool \(traces.sourceBytes - traces.spooled)")
     }
 
     // MARK: Other losses

@@ -3,6 +3,7 @@
 
 import ClipLifecycle
 import Foundation
+import NIOConcurrencyHelpers
 import Testing
 
 /// A file's length and how it is cut.
@@ -50,11 +51,15 @@ struct TransferScene: Sendable {
             let folder = world.path("storage")
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             let tight = percent == nil ? nil : wire
+            let hasLength = NIOLockedValueBox(false)
             let source = CountingSource(size: size.bytes, wire: tight) { position in
                 let spooled = Self.spooledBytes(world)
+                if position > spooled + Self.aheadMax { return true }
                 // Before its length is on record, nothing of a file can be gone on from.
-                let mayPass = spooled + Self.aheadMax < size.partBytes || Self.hasLengthOnRecord(world)
-                return !mayPass || position > spooled + Self.aheadMax
+                if spooled + Self.aheadMax < size.partBytes || hasLength.withLockedValue({ $0 }) { return false }
+                let isRecorded = Self.hasLengthOnRecord(world)
+                hasLength.withLockedValue { $0 = isRecorded }
+                return !isRecorded
             }
             let storage = CountingStorage(folder: folder, wire: tight)
             try await serveOnLoopback { request in
