@@ -13,7 +13,7 @@ let strict: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
-/// For every target but the one that wraps C: a pointer anywhere else is a build failure.
+/// For every target but those that wrap C: a pointer anywhere else is a build failure.
 let safe: [SwiftSetting] = strict + [.strictMemorySafety()]
 
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
@@ -59,6 +59,7 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .target(name: "ClipLifecycle", swiftSettings: safe),
         .target(name: "OutboundHTTP", dependencies: [httpTypes], swiftSettings: safe),
         .target(
@@ -71,6 +72,11 @@ let package = Package(
             name: "SQLiteClipStore",
             dependencies: ["ClipLifecycle", "ClipStore", concurrencyHelpers, grdb],
             swiftSettings: safe
+        ),
+        .target(
+            name: "PostgresClipStore",
+            dependencies: ["CPostgres", "ClipLifecycle", "ClipStore", concurrencyHelpers, logging],
+            swiftSettings: strict
         ),
         .target(
             name: "WebhookReceiver",
@@ -132,8 +138,9 @@ let package = Package(
             name: "clipbridge",
             dependencies: [
                 "ClipLifecycle", "ClipStore", "CloudflareStream", "CurlTransport", "Monitor", "ObjectStorage",
-                "OperatorAPI", "OutboundHTTP", "Pipeline", "SQLiteClipStore", "Sandbox", "WebhookReceiver",
-                argumentParser, concurrencyHelpers, configuration, crypto, httpTypes, hummingbird, logging, metrics,
+                "OperatorAPI", "OutboundHTTP", "Pipeline", "PostgresClipStore", "SQLiteClipStore", "Sandbox",
+                "WebhookReceiver", argumentParser, concurrencyHelpers, configuration, crypto, httpTypes, hummingbird,
+                logging, metrics,
                 nioCore, nioPosix, serviceLifecycle, unixSignals,
             ],
             swiftSettings: safe
@@ -147,6 +154,13 @@ let package = Package(
         .testTarget(
             name: "SQLiteClipStoreTests",
             dependencies: ["BridgeTesting", "ClipLifecycle", "ClipStore", "SQLiteClipStore", grdb],
+            swiftSettings: safe
+        ),
+        .testTarget(
+            name: "PostgresClipStoreTests",
+            dependencies: [
+                "BridgeTesting", "ClipLifecycle", "ClipStore", "PostgresClipStore", concurrencyHelpers, logging,
+            ],
             swiftSettings: safe
         ),
         .testTarget(

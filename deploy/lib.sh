@@ -65,7 +65,7 @@ install_packages() {
 
 # What the build needs. Swift's XML library is linked to the system's libxml2.
 install_build_packages() {
-    install_packages ca-certificates git libcurl4-openssl-dev libsqlite3-dev libxml2 pkg-config
+    install_packages ca-certificates git libcurl4-openssl-dev libpq-dev libsqlite3-dev libxml2 pkg-config
 }
 
 # A Python that can make virtual environments: the one on the PATH, else Debian's.

@@ -2,13 +2,15 @@
 # clipbridge
 # SPDX-License-Identifier: Apache-2.0
 #
-# Checks the format, builds, and runs every test beside a real S3 server. Arguments go to `swift test`, such as
+# Checks the format, builds, and runs every test beside a real S3 server and a real PostgreSQL. Arguments go to `swift test`, such as
 # `--filter S3ClientTests`.
 set -euo pipefail
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=storage.sh
 . "$here/storage.sh"
+# shellcheck source-path=SCRIPTDIR source=postgres.sh
+. "$here/postgres.sh"
 
 folder=
 child=
@@ -18,6 +20,7 @@ clean_up() {
         kill -TERM -- "-$child" 2>/dev/null || true
     fi
     stop_storage
+    stop_postgres
     if [[ -n "$folder" ]]; then
         rm -rf -- "$folder"
     fi
@@ -41,7 +44,8 @@ trap 'exit 143' TERM HUP
 
 require_swift
 install_build_packages
-install_packages curl openssl sqlite3
+install_packages curl openssl sqlite3 pgbouncer
+install_postgres
 prepare_python
 export CLIPBRIDGE_TEST_PYTHON=$python
 cd -- "$root"
@@ -52,6 +56,7 @@ say "Building"
 run swift build --build-tests
 folder=$(mktemp -d "${TMPDIR:-/tmp}/clipbridge-test.XXXXXX")
 start_storage "$folder"
+start_postgres
 say "Testing"
 if [[ $# -gt 0 ]]; then
     run swift test --skip-build "$@"

@@ -14,6 +14,14 @@ public protocol ClipStore: DeliveryLedger {
     func migrate() async throws
     /// The schema is there and the store answers.
     func checkReady() async throws
+    /// Whether other processes may work on the store at the same time.
+    var isShared: Bool { get }
+    /// Claims a store that only one process may have; a shared one is anybody's.
+    /// - Throws: `StoreError` with `inUse` when another process has it.
+    func takeOwnership() async throws
+    /// Calls `onChange` when another process has stored something that is to be decided or done. Returns when the task
+    /// is cancelled, or at once where no other process can.
+    func watch(_ onChange: @escaping @Sendable () -> Void) async
     func read<Value: Sendable>(_ body: @Sendable @escaping (Transaction) throws -> Value) async throws -> Value
     func write<Value: Sendable>(_ body: @Sendable @escaping (Transaction) throws -> Value) async throws -> Value
     /// Whether another program may have written since the last call; true where the store can not tell.
@@ -21,8 +29,35 @@ public protocol ClipStore: DeliveryLedger {
     func close() async throws
 }
 
+extension ClipStore {
+    public var isShared: Bool { false }
+    public func takeOwnership() async throws {}
+    public func watch(_ onChange: @escaping @Sendable () -> Void) async {}
+}
+
+/// Small texts that the processes on a shared store keep together.
+public protocol SharedTexts: Sendable {
+    /// Runs `body` on the text of this name, which nobody else can change meanwhile, by the store's clock. Nil is no
+    /// text.
+    func withText<Value: Sendable>(
+        _ name: String, _ body: @Sendable @escaping (inout String?, Timestamp) throws -> Value
+    ) async throws -> Value
+}
+
 /// The rows of a store within one transaction. All uniqueness and every guard is the database's.
+///
+/// Where several transactions write at a time, each holds the clips that it writes, so that what it has read of a clip
+/// is still so when it writes. It asks for a clip by `lock`; what looks for clips (`pendingEntries(limit:)`,
+/// `unmetClips`, `requestingRows`, `dueWork`, `expiredWork`) gives, in a transaction that writes, only those that
+/// nobody else holds, and holds them.
 public protocol StoreTransaction {
+    /// The store's own clock, by which leases run out where several machines share it; nil where the machine's own
+    /// serves.
+    var now: Timestamp? { get }
+    /// Keeps other writers from these clips until the transaction ends. Whoever needs several asks for them in one
+    /// call, before anything else, so that no two wait for each other.
+    func lock(_ uids: [ClipUID]) throws
+
     // MARK: Clips
 
     /// The clip's row, met by the bridge or not.
@@ -88,8 +123,10 @@ public protocol StoreTransaction {
     func nextDue(_ actions: [Action]) throws -> Timestamp?
     /// Work whose lease has run out.
     func expiredWork(at now: Timestamp, limit: Int) throws -> [Work]
-    /// Work that the owner holds; that anybody holds if nil.
-    func leasedWork(owner: String?) throws -> [Work]
+    /// Prolongs the owner's leases of these epochs.
+    func renewLeases(owner: String, epochs: Set<Int64>, until: Timestamp) throws
+    /// Ends the leases of every other owner at this time.
+    func endLeases(exceptOf owner: String, at now: Timestamp) throws
     func nextEpoch() throws -> Int64
 
     // MARK: Transfers
@@ -103,6 +140,12 @@ public protocol StoreTransaction {
     func removeTransfer(of uid: ClipUID) throws
 }
 
+/// Of a store in which only one transaction writes at a time, by this process' clock.
+extension StoreTransaction {
+    public var now: Timestamp? { nil }
+    public func lock(_ uids: [ClipUID]) throws {}
+}
+
 /// What a store could not do.
 public struct StoreError: Error, Sendable, CustomStringConvertible {
     public enum Code: String, Sendable {
@@ -114,6 +157,8 @@ public struct StoreError: Error, Sendable, CustomStringConvertible {
         case newerSchema = "newer_schema"
         /// The `clips` table lacks something that the contract asks for.
         case unsuitableTable = "unsuitable_table"
+        /// The database's role lacks a right.
+        case forbidden
         case corrupt
     }
 

@@ -23,12 +23,21 @@ public struct LedgerScript: Sendable {
 
     private var planner: WorkPlanner { WorkPlanner(policy: policy, now: now, jitter: jitter) }
 
+    /// The same by the store's own clock, where it keeps one.
+    private func timed(by store: some StoreTransaction) -> Self {
+        guard let time = store.now else { return self }
+        var script = self
+        script.now = time
+        return script
+    }
+
     // MARK: Taking in
 
     /// Stores a delivery and its signal, undecided.
     public static func record(
         _ delivery: NewDelivery, in store: some StoreTransaction
     ) throws -> DeliveryReceipt {
+        if let signal = delivery.signal { try store.lock([signal.uid]) }
         let (id, isDuplicate) = try store.insertDelivery(delivery)
         if isDuplicate { return .duplicate(of: String(id)) }
         if let signal = delivery.signal { try take(signal, delivery: id, at: delivery.receivedAt, in: store) }
@@ -42,6 +51,7 @@ public struct LedgerScript: Sendable {
     public static func take(
         _ signal: Signal, delivery: Int64, at now: Timestamp, in store: some StoreTransaction
     ) throws {
+        try store.lock([signal.uid])
         if let row = try store.clip(signal.uid), !row.isMet, let status = row.status,
             try !store.pendingEntries(of: signal.uid).contains(where: { $0.isAdoption(at: status) })
         {
@@ -55,7 +65,8 @@ public struct LedgerScript: Sendable {
 
     /// Decides the oldest undecided entries in ledger order.
     public func applyPending(limit: Int, in store: some StoreTransaction) throws -> [LedgerEntry] {
-        try store.pendingEntries(limit: limit).map { try decide($0, in: store) }
+        let script = timed(by: store)
+        return try store.pendingEntries(limit: limit).map { try script.decide($0, in: store) }
     }
 
     /// Takes a signal into the ledger and decides it, after what the clip's ledger already holds.
@@ -63,13 +74,15 @@ public struct LedgerScript: Sendable {
     public func submit(
         _ signal: Signal, registers: Bool = false, epoch: Int64? = nil, in store: some StoreTransaction
     ) throws -> LedgerEntry {
-        for earlier in try store.pendingEntries(of: signal.uid) { _ = try decide(earlier, in: store) }
+        try store.lock([signal.uid])
+        let script = timed(by: store)
+        for earlier in try store.pendingEntries(of: signal.uid) { _ = try script.decide(earlier, in: store) }
         if let row = try store.clip(signal.uid), !row.isMet, let status = row.status {
-            _ = try adopt(row, at: status, in: store)
+            _ = try script.adopt(row, at: status, in: store)
         }
-        let seq = try store.insertSignal(signal, delivery: nil, at: now)
-        return try decide(
-            LedgerEntry(seq: seq, at: now, signal: signal), registers: registers, epoch: epoch, in: store)
+        let seq = try store.insertSignal(signal, delivery: nil, at: script.now)
+        return try script.decide(
+            LedgerEntry(seq: seq, at: script.now, signal: signal), registers: registers, epoch: epoch, in: store)
     }
 
     private func decide(
@@ -135,10 +148,11 @@ public struct LedgerScript: Sendable {
         _ actions: [Action], owner: String, lease: Duration, limit: Int, ahead: Duration = .zero,
         in store: some StoreTransaction
     ) throws -> [ActionRequest] {
+        let now = timed(by: store).now
         if ahead > .zero, try store.dueWork(actions, at: now, limit: 1).isEmpty { return [] }
         return try store.dueWork(actions, at: now + ahead, limit: limit).compactMap { due in
             guard let clip = try store.clip(due.uid), let status = clip.status, status.allows(due.action) else {
-                try follow(due, in: store)
+                try timed(by: store).follow(due, in: store)
                 return nil
             }
             var work = due
@@ -165,11 +179,12 @@ public struct LedgerScript: Sendable {
 
     /// Work whose lease ran out becomes due again; a clip that took too many processes with it is stopped.
     public func rescue(limit: Int, in store: some StoreTransaction) throws -> [LedgerEntry] {
-        try store.expiredWork(at: now, limit: limit).compactMap { expired in
+        let script = timed(by: store)
+        return try store.expiredWork(at: script.now, limit: limit).compactMap { expired in
             var work = expired
             work.lease = nil
             work.crashes += 1
-            work.dueAt = now + Self.pause(afterCrashes: work.crashes)
+            work.dueAt = script.now + Self.pause(afterCrashes: work.crashes)
             try store.putWork(work)
             guard work.crashes >= policy.crashesMax else { return nil }
             let failure = ActionFailure(
@@ -182,10 +197,7 @@ public struct LedgerScript: Sendable {
 
     /// Leases of every other owner are void: for a store that only one process can have at a time.
     public func voidLeases(exceptOf owner: String, in store: some StoreTransaction) throws {
-        for var work in try store.leasedWork(owner: nil) where work.lease?.owner != owner {
-            work.lease?.until = now
-            try store.putWork(work)
-        }
+        try store.endLeases(exceptOf: owner, at: timed(by: store).now)
     }
 
     /// Prolongs the owner's leases of these epochs. One that ran out unnoticed, because the whole process stood
@@ -193,11 +205,7 @@ public struct LedgerScript: Sendable {
     public func renew(
         owner: String, lease: Duration, epochs: Set<Int64>, in store: some StoreTransaction
     ) throws {
-        for var work in try store.leasedWork(owner: owner) {
-            guard let held = work.lease, epochs.contains(held.epoch) else { continue }
-            work.lease?.until = now + lease
-            try store.putWork(work)
-        }
+        try store.renewLeases(owner: owner, epochs: epochs, until: timed(by: store).now + lease)
     }
 
     /// Takes what a running action reports.
@@ -206,10 +214,11 @@ public struct LedgerScript: Sendable {
     public func report(
         _ observation: Observation, for request: ActionRequest, in store: some StoreTransaction
     ) throws -> (isCurrent: Bool, entry: LedgerEntry?) {
+        try store.lock([request.uid])
         guard try store.work(of: request.uid)?.lease?.epoch == request.epoch else { return (false, nil) }
         guard let status = observation.status else {
             try forgetCrashes(of: request, in: store)
-            try note(observation, uid: request.uid, in: store)
+            try timed(by: store).note(observation, uid: request.uid, in: store)
             return (true, nil)
         }
         let signal = Signal(
@@ -233,6 +242,7 @@ public struct LedgerScript: Sendable {
     public func save(
         _ transfer: TransferRecord?, for request: ActionRequest, in store: some StoreTransaction
     ) throws -> Bool {
+        try store.lock([request.uid])
         let work = try store.work(of: request.uid)
         if let transfer {
             guard work?.lease?.epoch == request.epoch else { return false }
@@ -250,10 +260,20 @@ public struct LedgerScript: Sendable {
     public func save(
         _ part: TransferPart, for request: ActionRequest, in store: some StoreTransaction
     ) throws -> Bool {
+        try store.lock([request.uid])
         guard try store.work(of: request.uid)?.lease?.epoch == request.epoch else { return false }
         try store.putTransferPart(part, of: request.uid)
         try forgetCrashes(of: request, in: store)
         return true
+    }
+
+    /// Takes the outcomes of actions that were performed together.
+    /// - Returns: for each, whether the lease was still held, and the entry that the outcome made.
+    public func finish(
+        _ batch: [(request: ActionRequest, outcome: ActionOutcome)], in store: some StoreTransaction
+    ) throws -> [(isCurrent: Bool, entry: LedgerEntry?)] {
+        try store.lock(batch.map(\.request.uid))
+        return try batch.map { try finish($0.request, $0.outcome, in: store) }
     }
 
     /// Takes an action's outcome.
@@ -261,25 +281,27 @@ public struct LedgerScript: Sendable {
     public func finish(
         _ request: ActionRequest, _ outcome: ActionOutcome, in store: some StoreTransaction
     ) throws -> (isCurrent: Bool, entry: LedgerEntry?) {
+        try store.lock([request.uid])
         guard let held = try store.work(of: request.uid), held.lease?.epoch == request.epoch else {
             return (false, nil)
         }
+        let script = timed(by: store)
         guard let clip = try store.clip(request.uid), let status = clip.status else {
             try store.removeWork(of: request.uid)
             return (true, nil)
         }
         // The clip and its counters may have moved under the same lease since the action was handed out.
         let current = ActionRequest(work: held, status: status, details: clip.details, epoch: request.epoch)
-        let plan = planner.plan(after: outcome, of: current)
+        let plan = script.planner.plan(after: outcome, of: current)
         var released = held
         released.lease = nil
         try store.putWork(released)
         let entry = try plan.signal.map { try submit($0, epoch: request.epoch, in: store) }
-        if let details = plan.details { try note(details, uid: request.uid, in: store) }
+        if let details = plan.details { try script.note(details, uid: request.uid, in: store) }
         if let next = plan.work {
             try putIfFitting(next, in: store)
         } else if entry?.outcome == .rejected {
-            try putOff(request.uid, in: store)
+            try script.putOff(request.uid, in: store)
         }
         return (true, entry)
     }
@@ -310,6 +332,8 @@ public struct LedgerScript: Sendable {
     /// Makes the clip's work due now, or gives it this work if its status allows it.
     /// - Returns: false when somebody is at it already or the status does not allow it.
     public func expedite(_ uid: ClipUID, _ action: Action, in store: some StoreTransaction) throws -> Bool {
+        try store.lock([uid])
+        let now = timed(by: store).now
         guard let status = try store.clip(uid)?.status, status.allows(action) else { return false }
         var work = try store.work(of: uid) ?? Work(uid: uid, action: action, dueAt: now, stageEnteredAt: now)
         guard work.lease == nil else { return false }
@@ -323,10 +347,11 @@ public struct LedgerScript: Sendable {
 
     /// Takes rows that other programs inserted into the ledger, at the status that they have.
     public func adopt(limit: Int, in store: some StoreTransaction) throws -> Int {
-        try store.unmetClips(limit: limit).count { row in
+        let script = timed(by: store)
+        return try store.unmetClips(limit: limit).count { row in
             guard let status = row.status else { return false }
             let pending = try store.pendingEntries(of: row.uid).first
-            return try adopt(row, at: status, as: pending, in: store) != nil
+            return try script.adopt(row, at: status, as: pending, in: store) != nil
         }
     }
 

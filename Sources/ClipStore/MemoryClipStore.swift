@@ -252,9 +252,16 @@ public final class MemoryTransaction: StoreTransaction {
         return Array(expired.sorted { $0.uid < $1.uid }.prefix(limit))
     }
 
-    public func leasedWork(owner: String?) -> [Work] {
-        state.work.values.filter { $0.lease != nil && (owner == nil || $0.lease?.owner == owner) }
-            .sorted { $0.uid < $1.uid }
+    public func renewLeases(owner: String, epochs: Set<Int64>, until: Timestamp) {
+        setLeases(until) { $0.owner == owner && epochs.contains($0.epoch) }
+    }
+
+    public func endLeases(exceptOf owner: String, at now: Timestamp) {
+        setLeases(now) { $0.owner != owner }
+    }
+
+    private func setLeases(_ until: Timestamp, where isMeant: (Lease) -> Bool) {
+        for (uid, work) in state.work where work.lease.map(isMeant) ?? false { state.work[uid]?.lease?.until = until }
     }
 
     public func nextEpoch() -> Int64 {

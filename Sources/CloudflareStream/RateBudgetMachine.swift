@@ -63,107 +63,106 @@ package struct RateBudgetMachine: Sendable {
 
     package enum Decision: Sendable, Equatable {
         case go
-        /// Ask again with `again` then.
+        /// Ask again with the same ticket then.
         case wait(until: Timestamp)
         /// Nothing will be granted within the longest wait.
         case refuse(retryAfter: Duration)
     }
 
-    /// A request that was told to wait.
-    package struct Ticket: Sendable, Equatable {
+    /// A request that asks for its leave, once or several times.
+    package struct Ticket: Sendable, Hashable {
         fileprivate var number: UInt64
         fileprivate var priority: RequestPriority
-        fileprivate var since: Timestamp
     }
 
-    private struct Pause: Sendable {
-        var until: Timestamp
-        var length: Duration
-    }
+    /// What is left, and what Cloudflare has said; all that processes have to share to keep one budget.
+    package struct Level: Sendable, Equatable, Codable {
+        fileprivate struct Pause: Sendable, Equatable, Codable {
+            var until: Timestamp
+            var length: Duration
+        }
 
-    /// Cloudflare's word on the present window, turned into an interval between requests.
-    private struct Pace: Sendable {
-        var interval: Duration
-        var next: Timestamp
-        var until: Timestamp
+        /// Cloudflare's word on the present window, turned into an interval between requests.
+        fileprivate struct Pace: Sendable, Equatable, Codable {
+            var interval: Duration
+            var next: Timestamp
+            var until: Timestamp
+        }
+
+        fileprivate var tokens: Double
+        fileprivate var filledAt: Timestamp
+        fileprivate var pause: Pause?
+        fileprivate var pace: Pace?
     }
 
     package let limits: Limits
-    private var tokens: Double
-    private var filledAt: Timestamp
-    private var pause: Pause?
-    private var pace: Pace?
-    private var waiting: [Ticket] = []
+    package var level: Level
+    /// Who was told to wait, and since when.
+    private var waiting: [Ticket: Timestamp] = [:]
     private var lastNumber: UInt64 = 0
 
     package init(limits: Limits = .cloudflare, now: Timestamp) {
         self.limits = limits
-        self.tokens = limits.burst
-        self.filledAt = now
+        self.level = Level(tokens: limits.burst, filledAt: now)
     }
 
     // MARK: Requests
 
-    package mutating func ask(_ priority: RequestPriority, now: Timestamp) -> (Decision, Ticket) {
+    package mutating func ticket(_ priority: RequestPriority) -> Ticket {
         lastNumber += 1
-        let ticket = Ticket(number: lastNumber, priority: priority, since: now)
-        let decision = decide(ticket, now: now)
-        if case .wait = decision { waiting.append(ticket) }
-        return (decision, ticket)
+        return Ticket(number: lastNumber, priority: priority)
     }
 
-    package mutating func again(_ ticket: Ticket, now: Timestamp) -> Decision {
-        let decision = decide(ticket, now: now)
-        if case .wait = decision { return decision }
-        withdraw(ticket)
-        return decision
-    }
-
-    package mutating func withdraw(_ ticket: Ticket) {
-        waiting.removeAll { $0 == ticket }
-    }
-
-    private mutating func decide(_ ticket: Ticket, now: Timestamp) -> Decision {
+    package mutating func decide(_ ticket: Ticket, now: Timestamp) -> Decision {
         settle(now)
         let at = readyAt(ticket, now: now)
         if at <= now {
-            tokens -= 1
-            if let pace { self.pace?.next = now + pace.interval }
+            level.tokens -= 1
+            if let pace = level.pace { level.pace?.next = now + pace.interval }
+            withdraw(ticket)
             return .go
         }
-        return at - ticket.since > limits.waitMax ? .refuse(retryAfter: at - now) : .wait(until: at)
+        if at - waiting[ticket, default: now] > limits.waitMax {
+            withdraw(ticket)
+            return .refuse(retryAfter: at - now)
+        }
+        waiting[ticket] = waiting[ticket] ?? now
+        return .wait(until: at)
     }
+
+    /// Whoever gives up lets the others go before.
+    package mutating func withdraw(_ ticket: Ticket) { waiting[ticket] = nil }
 
     /// When the ticket's turn comes, as things stand: whoever waits with the same or a better right goes first.
     private func readyAt(_ ticket: Ticket, now: Timestamp) -> Timestamp {
         let ahead = Double(
-            waiting.count {
+            waiting.keys.count {
                 $0.priority <= ticket.priority && ($0.priority < ticket.priority || $0.number < ticket.number)
             }
         )
         let needed = 1 + ahead + (ticket.priority == .poll ? limits.reserve : 0)
         var at = now
-        if tokens < needed {
-            at = at + .milliseconds(Int64(((needed - tokens) / limits.tokensPerSecond * 1000).rounded(.up)))
+        if level.tokens < needed {
+            at = at + .milliseconds(Int64(((needed - level.tokens) / limits.tokensPerSecond * 1000).rounded(.up)))
         }
-        if let pace { at = max(at, min(pace.next + pace.interval * ahead, pace.until)) }
-        if let pause { at = max(at, pause.until) }
+        if let pace = level.pace { at = max(at, min(pace.next + pace.interval * ahead, pace.until)) }
+        if let pause = level.pause { at = max(at, pause.until) }
         return at
     }
 
     /// Brings everything up to `now`. A clock that was set back must not stop us, so nothing lies further ahead than
     /// its own length.
     private mutating func settle(_ now: Timestamp) {
-        let elapsed = max((now - filledAt).inSeconds, 0)
-        tokens = min(tokens + elapsed * limits.tokensPerSecond, limits.burst)
-        filledAt = now
-        if let held = pause {
-            pause?.until = min(held.until, now + held.length)
-            if now >= held.until { pause = nil }
+        let elapsed = max((now - level.filledAt).inSeconds, 0)
+        level.tokens = min(level.tokens + elapsed * limits.tokensPerSecond, limits.burst)
+        level.filledAt = now
+        if let held = level.pause {
+            level.pause?.until = min(held.until, now + held.length)
+            if now >= held.until { level.pause = nil }
         }
-        if let held = pace {
-            pace?.next = min(held.next, now + held.interval)
-            if now >= held.until { pace = nil }
+        if let held = level.pace {
+            level.pace?.next = min(held.next, now + held.interval)
+            if now >= held.until { level.pace = nil }
         }
     }
 
@@ -175,30 +174,30 @@ package struct RateBudgetMachine: Sendable {
         let length = Duration.seconds(max(hint.resetSeconds, 1))
         let ours = (Double(hint.remaining) * limits.share).rounded(.down)
         guard ours >= 1 else {
-            pace = Pace(interval: length, next: now + length, until: now + length)
+            level.pace = Level.Pace(interval: length, next: now + length, until: now + length)
             return
         }
         let interval = Duration.milliseconds(Int64((length.inSeconds * 1000 / ours).rounded(.up)))
         // While it is no tighter than our own refill it need not be kept to.
         guard interval.inSeconds > 1 / limits.tokensPerSecond else {
-            pace = nil
+            level.pace = nil
             return
         }
-        pace = Pace(interval: interval, next: max(pace?.next ?? now, now), until: now + length)
+        level.pace = Level.Pace(interval: interval, next: max(level.pace?.next ?? now, now), until: now + length)
     }
 
     /// A 429: everything stops for as long as Cloudflare says.
     package mutating func observeLimit(retryAfter: Duration?, now: Timestamp) {
         settle(now)
         let length = max(retryAfter ?? limits.pauseDefault, .seconds(1))
-        let until = max(now + length, pause?.until ?? now)
-        pause = Pause(until: until, length: until - now)
+        let until = max(now + length, level.pause?.until ?? now)
+        level.pause = Level.Pause(until: until, length: until - now)
     }
 
     /// Requests that could go now.
     package mutating func remaining(now: Timestamp) -> Int {
         settle(now)
-        return pause == nil ? Int(max(tokens, 0)) : 0
+        return level.pause == nil ? Int(max(level.tokens, 0)) : 0
     }
 
     package var waitingCount: Int { waiting.count }

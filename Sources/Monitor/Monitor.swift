@@ -74,7 +74,8 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.decideLoop() }
             group.addTask { await self.workLoop() }
-            group.addTask { await self.every(self.configuration.leaseRenewal) { await self.renewLeases() } }
+            group.addTask { await self.store.watch { self.wake() } }
+            group.addTask { await self.leaseLoop() }
             group.addTask { await self.foreignLoop() }
             group.addTask { await self.every(self.configuration.housekeepingInterval) { await self.tidyUp() } }
             await withTaskCancellationOrGracefulShutdownHandler {
@@ -104,7 +105,7 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
     // MARK: Deciding
 
     /// How many entries one transaction decides: enough for speed, few enough not to keep deliveries waiting.
-    private static var decisionsMax: Int { 256 }
+    private static var decisionsMax: Int { 128 }
 
     private func decideLoop() async {
         while !Task.isCancelled {
@@ -113,7 +114,7 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
                 let entries = try await store.write { try script.applyPending(limit: Self.decisionsMax, in: $0) }
                 note(entries)
                 if entries.isEmpty {
-                    await signals.wait(atMost: nil, clock: clock)
+                    await signals.wait(atMost: store.isShared ? Self.sleepSharedMax : nil, clock: clock)
                 } else {
                     work.wake()
                 }
@@ -149,6 +150,19 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
 
     // MARK: Timers
 
+    /// After a process has stood still it is its own leases' turn first, before those of the dead are looked for.
+    private func leaseLoop() async {
+        var renewedAt = clock.now()
+        await every(min(configuration.rescueInterval, configuration.leaseRenewal)) {
+            let now = clock.now()
+            if now - renewedAt >= configuration.leaseRenewal {
+                renewedAt = now
+                await renewLeases()
+            }
+            await rescue()
+        }
+    }
+
     private func renewLeases() async {
         do {
             let script = script()
@@ -156,17 +170,25 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
             if !epochs.isEmpty {
                 try await store.write { try script.renew(owner: owner, lease: lease, epochs: epochs, in: $0) }
             }
-            let isDead = try await store.read { try !$0.expiredWork(at: script.now, limit: 1).isEmpty }
-            guard isDead else { return }
-            note(try await store.write { try script.rescue(limit: 100, in: $0) })
-            work.wake()
         } catch {
             await pauseAfter(error, "renewing leases failed")
         }
     }
 
+    private func rescue() async {
+        do {
+            let script = script()
+            let isDead = try await store.read { try !$0.expiredWork(at: $0.now ?? script.now, limit: 1).isEmpty }
+            guard isDead else { return }
+            note(try await store.write { try script.rescue(limit: 100, in: $0) })
+            work.wake()
+        } catch {
+            await pauseAfter(error, "rescuing work failed")
+        }
+    }
+
     /// How many rows of other programs one transaction takes.
-    private static var foreignMax: Int { 500 }
+    private static var foreignMax: Int { 128 }
 
     private func foreignLoop() async {
         // A look that failed is owed: the store tells of each write only once.
@@ -190,7 +212,7 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
                 note(lifted)
                 if adopted > 0 { logger.info("rows adopted", metadata: ["rows": "\(adopted)"]) }
                 if adopted > 0 || !lifted.isEmpty { work.wake() }
-                more = adopted == Self.foreignMax || lifted.count == Self.foreignMax
+                more = adopted > 0 || !lifted.isEmpty
             }
             metrics.foreignRows(try await store.read { try $0.foreignRowCount() })
             return true

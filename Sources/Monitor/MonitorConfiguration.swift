@@ -16,6 +16,8 @@ public struct MonitorConfiguration: Sendable {
     public var batchMax: Int
     public var lease: Duration
     public var leaseRenewal: Duration
+    /// How often leases that ran out are looked for; together with the lease, how long a death may go unnoticed.
+    public var rescueInterval: Duration
     /// How often other programs' writes are looked for.
     public var foreignInterval: Duration
     /// How long deliveries are kept.
@@ -32,6 +34,7 @@ public struct MonitorConfiguration: Sendable {
         batchMax: Int = 100,
         lease: Duration = .seconds(15),
         leaseRenewal: Duration = .seconds(5),
+        rescueInterval: Duration = .seconds(2),
         foreignInterval: Duration = .seconds(2),
         retention: Duration = .seconds(30 * 86_400),
         housekeepingInterval: Duration = .seconds(3_600),
@@ -44,6 +47,7 @@ public struct MonitorConfiguration: Sendable {
         self.batchMax = batchMax
         self.lease = lease
         self.leaseRenewal = leaseRenewal
+        self.rescueInterval = rescueInterval
         self.foreignInterval = foreignInterval
         self.retention = retention
         self.housekeepingInterval = housekeepingInterval

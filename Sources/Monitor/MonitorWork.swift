@@ -10,6 +10,7 @@ import NIOConcurrencyHelpers
 extension Monitor {
     /// Idle, the loop sleeps until the next work is due; this bounds the sleep against a clock that is set.
     private static var sleepMax: Duration { .seconds(60) }
+    static var sleepSharedMax: Duration { .seconds(5) }
 
     func workLoop() async {
         await withDiscardingTaskGroup { group in
@@ -40,9 +41,13 @@ extension Monitor {
     private var open: [Action] { Action.allCases.filter { slots.free(for: $0) > 0 } }
 
     private func timeToNextDue() async throws -> Duration {
-        let open = open
-        guard let due = try await store.read({ try $0.nextDue(open) }) else { return Self.sleepMax }
-        return min(max(due - clock.now(), .milliseconds(1)), Self.sleepMax)
+        let (open, now) = (open, clock.now())
+        // What another process does may not be told to this one.
+        let longest = store.isShared ? Self.sleepSharedMax : Self.sleepMax
+        let wait = try await store.read { transaction in
+            try transaction.nextDue(open).map { $0 - (transaction.now ?? now) }
+        }
+        return min(max(wait ?? longest, .milliseconds(1)), longest)
     }
 
     /// Claims what is due as far as there are slots, all in one transaction so that no claim is lost to a failure of
@@ -50,7 +55,9 @@ extension Monitor {
     private func claimDue() async throws -> [[ActionRequest]] {
         let script = script()
         let (transfers, calls) = (slots.free(for: .transfer), slots.free(for: .checkVideo))
-        let due = try await store.read { [open] in try !$0.dueWork(open, at: script.now, limit: 1).isEmpty }
+        let due = try await store.read { [open] in
+            try !$0.dueWork(open, at: $0.now ?? script.now, limit: 1).isEmpty
+        }
         guard due else { return [] }
         return try await store.write { [configuration] transaction in
             func claim(_ action: Action, _ limit: Int, ahead: Duration = .zero) throws -> [ActionRequest] {
@@ -97,7 +104,7 @@ extension Monitor {
             do {
                 let script = script()
                 let results = try await store.write { transaction in
-                    try batch.map { try script.finish($0.request, $0.outcome, in: transaction) }
+                    try script.finish(batch, in: transaction)
                 }
                 note(results.compactMap(\.entry))
                 for (result, (request, outcome)) in zip(results, batch)

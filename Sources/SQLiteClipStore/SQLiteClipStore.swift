@@ -12,7 +12,7 @@ public final class SQLiteClipStore: ClipStore {
     private let pool: DatabasePool
     private let schema: SQLiteSchema
     private let path: String
-    private let deliveries = GroupCommitQueue()
+    private let deliveries = GroupCommitQueue(batchMax: 512)
     private let dataVersion = NIOLockedValueBox<Int64?>(nil)
     private let ownership = NIOLockedValueBox<DatabaseQueue?>(nil)
 
@@ -42,7 +42,7 @@ public final class SQLiteClipStore: ClipStore {
     /// Claims the file for this process until it ends, however it ends. Only one bridge works on a file: leases and
     /// the spool are then all this process' own.
     /// - Throws: `StoreError` with `inUse` when another process has it.
-    public func takeOwnership() throws {
+    public func takeOwnership() async throws {
         var configuration = Configuration()
         configuration.busyMode = .immediateError
         configuration.allowsUnsafeTransactions = true

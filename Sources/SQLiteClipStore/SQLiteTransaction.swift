@@ -95,7 +95,7 @@ public struct SQLiteTransaction: StoreTransaction {
         _ uid: ClipUID, machine: ClipStateMachine, patch: Details, at now: Timestamp
     ) throws -> String? {
         guard case .at(let status) = machine.position else { return "a clip needs a status" }
-        let json = try JSONText.encode(patch)
+        let json = try DetailsText.encode(patch)
         do {
             try execute(
                 "UPDATE \(schema.table.sql) SET status = ?, processing_details = \(Self.patched) "
@@ -131,7 +131,7 @@ public struct SQLiteTransaction: StoreTransaction {
             try execute(
                 "UPDATE \(schema.table.sql) SET status = ?, processing_details = \(Self.patched) "
                     + "WHERE \(schema.uidColumn.sql) = ? AND status = ?",
-                [status.rawValue, try JSONText.encode(patch), uid.rawValue, from.rawValue])
+                [status.rawValue, try DetailsText.encode(patch), uid.rawValue, from.rawValue])
         } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
             return false
         }
@@ -205,7 +205,7 @@ public struct SQLiteTransaction: StoreTransaction {
         }
         let isMet = row["met"] as String? != nil
         return ClipRecord(
-            uid: uid, statusWord: row["status_word"], details: JSONText.decodeObject(row["details"]),
+            uid: uid, statusWord: row["status_word"], details: DetailsText.decodeObject(row["details"]),
             failedFrom: (row["failed_from"] as String?).flatMap(ClipStatus.init(rawValue:)),
             progress: row["progress"] ?? 0, createdAt: Timestamp(milliseconds: row["created_at"] ?? 0),
             updatedAt: Timestamp(milliseconds: row["updated_at"] ?? 0), changeSeq: row["change_seq"] ?? 0,
@@ -272,7 +272,7 @@ public struct SQLiteTransaction: StoreTransaction {
     // MARK: Ledger
 
     public func insertSignal(_ signal: Signal, delivery: Int64?, at now: Timestamp) throws -> Int64 {
-        let (kind, word) = LedgerRow.columns(of: signal.request)
+        let (kind, word) = signal.request.columns
         return try number(
             """
             INSERT INTO clipbridge_signals (uid, at, source, kind, requested_status, percent, details, delivery)
@@ -280,7 +280,7 @@ public struct SQLiteTransaction: StoreTransaction {
             """,
             [
                 signal.uid.rawValue, now.milliseconds, signal.source.rawValue, kind, word, signal.percent,
-                try JSONText.encode(signal.details), delivery,
+                try DetailsText.encode(signal.details), delivery,
             ])
     }
 
@@ -383,10 +383,18 @@ public struct SQLiteTransaction: StoreTransaction {
         ).compactMap(Self.work)
     }
 
-    public func leasedWork(owner: String?) throws -> [Work] {
-        try rows(
-            "SELECT * FROM clipbridge_work WHERE lease_owner IS NOT NULL AND (?1 IS NULL OR lease_owner = ?1)", [owner]
-        ).compactMap(Self.work)
+    public func renewLeases(owner: String, epochs: Set<Int64>, until: Timestamp) throws {
+        for epoch in epochs {
+            try execute(
+                "UPDATE clipbridge_work SET lease_until = ? WHERE lease_owner = ? AND epoch = ?",
+                [until.milliseconds, owner, epoch])
+        }
+    }
+
+    public func endLeases(exceptOf owner: String, at now: Timestamp) throws {
+        try execute(
+            "UPDATE clipbridge_work SET lease_until = ? WHERE lease_owner IS NOT NULL AND lease_owner <> ?",
+            [now.milliseconds, owner])
     }
 
     public func nextEpoch() throws -> Int64 { try next("epoch") }

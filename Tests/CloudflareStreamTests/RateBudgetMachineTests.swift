@@ -61,13 +61,13 @@ struct RateBudgetMachineTests {
             Issue.record("\(pollDecision) \(moveDecision)")
             return
         }
-        guard case .wait(let pollAt) = machine.again(poll, now: moveAt) else {
+        guard case .wait(let pollAt) = machine.decide(poll, now: moveAt) else {
             Issue.record("the poll went first")
             return
         }
         #expect(pollAt > moveAt)
-        #expect(machine.again(move, now: moveAt) == .go)
-        #expect(machine.again(poll, now: pollAt) == .go)
+        #expect(machine.decide(move, now: moveAt) == .go)
+        #expect(machine.decide(poll, now: pollAt) == .go)
         #expect(machine.waitingCount == 0)
     }
 
@@ -84,7 +84,7 @@ struct RateBudgetMachineTests {
         }
         let (second, _) = machine.ask(.move, now: until)
         #expect(second != .go)
-        #expect(machine.again(ticket, now: until) == .go)
+        #expect(machine.decide(ticket, now: until) == .go)
     }
 
     @Test func longWaitIsRefusedWithTheTimeToComeBack() {
@@ -173,5 +173,12 @@ struct RateBudgetMachineTests {
     ])
     func httpDateIsRead(text: String, seconds: Int64) {
         #expect(HTTPDate.parse(text) == Timestamp(seconds: seconds))
+    }
+}
+
+extension RateBudgetMachine {
+    fileprivate mutating func ask(_ priority: RequestPriority, now: Timestamp) -> (Decision, Ticket) {
+        let ticket = ticket(priority)
+        return (decide(ticket, now: now), ticket)
     }
 }

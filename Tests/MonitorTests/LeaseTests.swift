@@ -237,7 +237,7 @@ import Testing
         try await world.run {
             await eventually { world.performer.running(.transfer) == 3 }
         }
-        #expect(try await store.read { try $0.leasedWork(owner: nil) } == [])
+        #expect(try await store.read { try $0.expiredWork(at: Timestamp(milliseconds: .max), limit: 9) } == [])
         try await store.close()
     }
 }

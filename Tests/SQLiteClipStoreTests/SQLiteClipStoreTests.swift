@@ -72,11 +72,11 @@ import Testing
 
     @Test func secondOwnerIsRefused() async throws {
         try await withStore { store, path in
-            try store.takeOwnership()
+            try await store.takeOwnership()
             let other = try SQLiteClipStore(
                 path: path, clipsTable: try #require(SQLName("clips")),
                 uidColumn: try #require(SQLName("cloudflare_uid")))
-            let error = #expect(throws: StoreError.self) { try other.takeOwnership() }
+            let error = await #expect(throws: StoreError.self) { try await other.takeOwnership() }
             #expect(error?.code == .inUse)
             try await other.close()
         }

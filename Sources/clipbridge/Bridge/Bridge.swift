@@ -14,35 +14,33 @@ import NIOPosix
 import ObjectStorage
 import OperatorAPI
 import Pipeline
-import SQLiteClipStore
 import ServiceLifecycle
 import UnixSignals
 import WebhookReceiver
 
 /// Receiver, monitor, pipeline and API in one process: the one place where they meet.
-struct Bridge: Sendable {
+struct Bridge<Store: ClipStore>: Sendable {
     let settings: Settings
     let logger: Logger
-    let store: SQLiteClipStore
+    let store: Store
     private let transport: CurlTransport
     private let spool: Spool
-    private let monitor: Monitor<SQLiteClipStore>
+    private let monitor: Monitor<Store>
     private let pipeline: Pipeline
     private let responder: RouterResponder<BasicRequestContext>
 
-    /// Checks the settings and opens the store; nothing is started.
-    init(settings: Settings, logger: Logger) throws {
+    /// Checks the settings; nothing is started.
+    init(settings: Settings, store: Store, logger: Logger) throws {
         self.settings = settings
         self.logger = logger
+        self.store = store
         let credentials = try Credentials(settings)
         try settings.checkExposure()
-        store = try SQLiteClipStore(
-            path: settings.databasePath, clipsTable: settings.clipsTable, uidColumn: settings.uidColumn)
         transport = try CurlTransport(configuration: settings.transportConfiguration, logger: logger)
         spool = Spool(folder: settings.spoolDirectory, bytesMax: settings.spoolBytesMax)
         let stream = StreamClient(
             transport: transport, baseURL: settings.cloudflareAPIBase, accountID: credentials.accountID,
-            token: credentials.apiToken, budget: RateBudget(), logger: logger)
+            token: credentials.apiToken, budget: Self.budget(of: credentials.accountID, in: store), logger: logger)
         let pipeline = Pipeline(
             stream: stream, storage: S3Client(configuration: credentials.storage, transport: transport),
             transport: transport, spool: spool,
@@ -62,14 +60,17 @@ struct Bridge: Sendable {
             .buildResponder()
     }
 
-    /// Names this process in leases: a host may run several, one after the other, under one process id.
-    private static let owner = [
-        ProcessInfo.processInfo.hostName, String(ProcessInfo.processInfo.processIdentifier),
-        String(UInt32.random(in: 0...(.max))),
-    ].joined(separator: ":")
+    /// Names this process in leases.
+    private static var owner: String { LeaseOwner.this }
+
+    /// Of all processes that share the store, where it can keep one.
+    private static func budget(of account: String, in store: Store) -> any RequestBudget {
+        guard let keeper = store as? any SharedTexts else { return RateBudget() }
+        return SharedRateBudget(keeper: StoredBudgetLevel(texts: keeper, account: account))
+    }
 
     private static func router(
-        _ settings: Settings, _ credentials: Credentials, store: SQLiteClipStore, monitor: Monitor<SQLiteClipStore>,
+        _ settings: Settings, _ credentials: Credentials, store: Store, monitor: Monitor<Store>,
         pipeline: Pipeline, _ logger: Logger
     ) -> Router<BasicRequestContext> {
         let router = Router(context: BasicRequestContext.self)
@@ -128,7 +129,7 @@ struct Bridge: Sendable {
 
     /// Migrates, claims the store, and clears up after a process that died.
     private func prepare() async throws {
-        try store.takeOwnership()
+        try await store.takeOwnership()
         try await store.migrate()
         do {
             try spool.prepare()
@@ -138,13 +139,39 @@ struct Bridge: Sendable {
                 "CLIPBRIDGE_SPOOL_DIR is \"\(settings.spoolDirectory)\", which can not be created: \(error)")
         }
         let script = LedgerScript(policy: settings.policy, now: SystemWallClock().now())
-        // Nobody else has the store, so every lease that is left is a dead process'.
+        let (owner, isShared) = (Self.owner, store.isShared)
         let transfers = try await store.write { transaction in
-            try script.voidLeases(exceptOf: Self.owner, in: transaction)
+            // Where nobody else has the store, every lease that is left is a dead process'.
+            if !isShared { try script.voidLeases(exceptOf: owner, in: transaction) }
             return try transaction.transfers()
         }
         let swept = spool.sweep { transfers[$0] != nil }
         if swept > 0 { logger.info("stale spool files removed", metadata: ["files": "\(swept)"]) }
+    }
+}
+
+/// This process' name in leases: a host may run several, one after the other, under one process id.
+private enum LeaseOwner {
+    static let this = [
+        ProcessInfo.processInfo.hostName, String(ProcessInfo.processInfo.processIdentifier),
+        String(UInt32.random(in: 0...(.max))),
+    ].joined(separator: ":")
+}
+
+/// Keeps the level of an account's budget where the clips are.
+private struct StoredBudgetLevel: BudgetLevelKeeper {
+    let texts: any SharedTexts
+    let account: String
+
+    func withLevel<Value: Sendable>(
+        _ body: @Sendable @escaping (inout RateBudgetMachine.Level?, Timestamp) -> Value
+    ) async throws -> Value {
+        try await texts.withText("budget \(account)") { text, now in
+            var level = text.flatMap { try? JSONDecoder().decode(RateBudgetMachine.Level.self, from: Data($0.utf8)) }
+            let value = body(&level, now)
+            text = try level.map { String(decoding: try JSONEncoder().encode($0), as: UTF8.self) }
+            return value
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import ClipLifecycle
+import ClipStore
 import CloudflareStream
 import CurlTransport
 import Foundation
@@ -10,7 +11,6 @@ import HTTPTypes
 import Logging
 import ObjectStorage
 import OutboundHTTP
-import SQLiteClipStore
 
 struct Check: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -29,7 +29,7 @@ struct Check: AsyncParsableCommand {
         let settings = try await options.load()
         let credentials = try Credentials(settings)
         try settings.checkExposure()
-        let transport = try CurlTransport(logger: Logger(label: "clipbridge") { _ in SwiftLogNoOpLogHandler() })
+        let transport = try CurlTransport(logger: .silent)
         let findings = [
             await finding("cloudflare", "the API token may read the account's videos") {
                 try await self.client(settings, credentials, transport).verify()
@@ -56,7 +56,7 @@ struct Check: AsyncParsableCommand {
         StreamClient(
             transport: transport, baseURL: settings.cloudflareAPIBase, accountID: credentials.accountID,
             token: credentials.apiToken, budget: RateBudget(),
-            logger: Logger(label: "clipbridge") { _ in SwiftLogNoOpLogHandler() })
+            logger: .silent)
     }
 
     private func finding(_ name: String, _ good: String, _ body: () async throws -> Void) async -> Finding {
@@ -136,14 +136,13 @@ struct Check: AsyncParsableCommand {
     }
 
     private static func tryStore(_ settings: Settings) async throws {
-        guard FileManager.default.fileExists(atPath: settings.databasePath) else {
+        if case .sqlite(let path) = settings.database, !FileManager.default.fileExists(atPath: path) {
             // Not there yet is not wrong, as long as it can be made.
-            let folder = URL(filePath: settings.databasePath).deletingLastPathComponent().path
+            let folder = URL(filePath: path).deletingLastPathComponent().path
             if FileManager.default.isWritableFile(atPath: folder) { return }
             throw CommandFailure(.configuration, "DATABASE_URL names a file in \"\(folder)\", which can not be written")
         }
-        let store = try SQLiteClipStore(
-            path: settings.databasePath, clipsTable: settings.clipsTable, uidColumn: settings.uidColumn)
+        let store = try settings.openStore(logger: .silent)
         try await store.checkReady()
         try await store.close()
     }

@@ -44,6 +44,7 @@ struct CommandFailure: Error {
         switch error.code {
         case .unavailable, .inUse: .unavailable
         case .newerSchema, .unsuitableTable: .configuration
+        case .forbidden: .refused
         case .corrupt: .failed
         }
     }

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import ClipStore
 import Logging
 import UnixSignals
 
@@ -15,7 +16,14 @@ struct Serve: AsyncParsableCommand {
     func run() async throws {
         let settings = try await options.load()
         let logger = settings.makeLogger()
-        let bridge = try Bridge(settings: settings, logger: logger)
+        // What is missing is told before a store is made.
+        _ = try Credentials(settings)
+        try settings.checkExposure()
+        try await serve(settings, from: try settings.openStore(logger: logger), logger)
+    }
+
+    private func serve(_ settings: Settings, from store: some ClipStore, _ logger: Logger) async throws {
+        let bridge = try Bridge(settings: settings, store: store, logger: logger)
         if settings.adminToken == nil {
             logger.warning(
                 "no admin token: the operator API is open to every program on this machine, and to no other machine")

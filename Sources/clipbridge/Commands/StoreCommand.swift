@@ -4,7 +4,6 @@
 import ArgumentParser
 import ClipLifecycle
 import ClipStore
-import SQLiteClipStore
 
 struct StoreCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -69,13 +68,12 @@ struct StoreOptions: ParsableArguments {
     @Option(name: .customLong("clips-table"), help: .setting(.clipsTable)) var clipsTable: String?
     @Option(name: .customLong("uid-column"), help: .setting(.uidColumn)) var uidColumn: String?
 
-    func open() async throws -> SQLiteClipStore {
+    func open() async throws -> any ClipStore {
         let given: [(SettingName, String?)] = [
             (.databaseURL, databaseURL), (.clipsTable, clipsTable), (.uidColumn, uidColumn),
         ]
         let flags = Dictionary(uniqueKeysWithValues: given.compactMap { name, value in value.map { (name, $0) } })
         let settings = try Settings(try await RawSettings(flags: flags, configFile: configFile))
-        return try SQLiteClipStore(
-            path: settings.databasePath, clipsTable: settings.clipsTable, uidColumn: settings.uidColumn)
+        return try settings.openStore(logger: .silent)
     }
 }

@@ -41,7 +41,10 @@ struct DemoRun: Sendable {
                 return nil
             }
             let settings = try await sandbox.settings
-            let bridge = try Bridge(settings: try await bridgeSettings(settings, port: bridgePort), logger: logger)
+            let ours = try await bridgeSettings(settings, port: bridgePort)
+            let store = try SQLiteClipStore(
+                path: "\(folder)/clipbridge.sqlite", clipsTable: ours.clipsTable, uidColumn: ours.uidColumn)
+            let bridge = try Bridge(settings: ours, store: store, logger: logger)
             group.addTask {
                 try await bridge.run(shutdownSignals: [])
                 return nil
@@ -77,7 +80,7 @@ struct DemoRun: Sendable {
     // MARK: The road
 
     private func drive(
-        bridge: Bridge, sandbox: Sandbox, settings: SandboxSettings, _ transport: CurlTransport
+        bridge: Bridge<SQLiteClipStore>, sandbox: Sandbox, settings: SandboxSettings, _ transport: CurlTransport
     ) async throws -> DemoResult {
         let start = Self.clock.now()
         try await waitUntilReady(port: bridge.settings.port, transport)
@@ -147,7 +150,7 @@ struct DemoRun: Sendable {
     }
 
     private func follow(
-        _ uids: [ClipUID], bridge: Bridge, until end: Timestamp, _ display: DemoDisplay?
+        _ uids: [ClipUID], bridge: Bridge<SQLiteClipStore>, until end: Timestamp, _ display: DemoDisplay?
     ) async throws -> [ClipUID: ClipRecord] {
         while true {
             let records = try await bridge.store.read { transaction in
@@ -166,7 +169,7 @@ struct DemoRun: Sendable {
     // MARK: The comparison
 
     private func row(
-        _ uid: ClipUID, _ record: ClipRecord?, bridge: Bridge, sandbox: Sandbox, _ storage: S3Client
+        _ uid: ClipUID, _ record: ClipRecord?, bridge: Bridge<SQLiteClipStore>, sandbox: Sandbox, _ storage: S3Client
     ) async throws -> DemoResult.Row {
         let history = try await bridge.store.read { try $0.history(of: uid) }
         var row = DemoResult.Row(uid: uid, status: record?.statusWord ?? "unknown", bytes: 0, failure: nil, stages: [:])

@@ -101,7 +101,7 @@ extension SettingName {
         case .databaseURL:
             SettingDefinition(
                 name: self, preset: "sqlite:clipbridge.sqlite", isSecret: true, meaning: "where clips are kept",
-                accepts: "sqlite:PATH")
+                accepts: "sqlite:PATH or postgres://…")
         case .host:
             SettingDefinition(name: self, preset: "127.0.0.1", meaning: "address to listen on")
         case .port:

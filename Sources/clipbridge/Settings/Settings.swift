@@ -22,7 +22,7 @@ struct Settings: Sendable {
     var r2PublicURL: String?
     var r2Endpoint: String?
     var r2Region: String
-    var databasePath: String
+    var database: Database
     var host: String
     var port: Int
     var publicURL: String?
@@ -65,7 +65,7 @@ struct Settings: Sendable {
             .r2Endpoint, account.map { "https://\($0).r2.cloudflarestorage.com" }
         ) { Self.url($0) }
         r2Region = try check.required(.r2Region) { $0 }
-        databasePath = try check.required(.databaseURL) { Self.sqlitePath($0) }
+        database = try check.required(.databaseURL) { Database($0) }
         host = try check.required(.host) { $0 }
         port = try check.required(.port) { SettingValue.whole($0, in: 0...65_535) }
         publicURL = try check.optional(.publicURL) { Self.url($0) }
@@ -124,13 +124,6 @@ struct Settings: Sendable {
             parts.host?.isEmpty == false, parts.query == nil, parts.fragment == nil
         else { return nil }
         return text.hasSuffix("/") ? String(text.dropLast()) : text
-    }
-
-    private static func sqlitePath(_ text: String) -> String? {
-        guard text.hasPrefix("sqlite:") else { return nil }
-        let path = text.dropFirst("sqlite:".count)
-        let plain = path.hasPrefix("//") ? path.dropFirst(2) : path
-        return plain.isEmpty || plain.contains(":memory:") ? nil : String(plain)
     }
 
     private static func bandwidth(_ text: String) -> (down: UInt64, up: UInt64)? {

@@ -1,13 +1,13 @@
 // clipbridge
 // SPDX-License-Identifier: Apache-2.0
 
-import ClipLifecycle
+package import ClipLifecycle
 import NIOConcurrencyHelpers
 
 /// Lets deliveries that arrive while a commit runs go into the next one together: one sync of the disk serves many,
 /// and none is acknowledged before its own.
-final class GroupCommitQueue: Sendable {
-    typealias Commit = @Sendable ([NewDelivery]) async throws -> [DeliveryReceipt]
+package final class GroupCommitQueue: Sendable {
+    package typealias Commit = @Sendable ([NewDelivery]) async throws -> [DeliveryReceipt]
 
     private struct Waiting: Sendable {
         var delivery: NewDelivery
@@ -19,12 +19,13 @@ final class GroupCommitQueue: Sendable {
         var isCommitting = false
     }
 
-    /// Bounds the time that one commit holds the writer.
-    private static let batchMax = 512
-
+    private let batchMax: Int
     private let state = NIOLockedValueBox(State())
 
-    func commit(_ delivery: NewDelivery, by commit: @escaping Commit) async throws -> DeliveryReceipt {
+    /// - Parameter batchMax: bounds the time that one commit takes.
+    package init(batchMax: Int) { self.batchMax = batchMax }
+
+    package func commit(_ delivery: NewDelivery, by commit: @escaping Commit) async throws -> DeliveryReceipt {
         try await withCheckedThrowingContinuation { continuation in
             let starts = state.withLockedValue { state in
                 state.waiting.append(Waiting(delivery: delivery, continuation: continuation))
@@ -53,7 +54,7 @@ final class GroupCommitQueue: Sendable {
                 state.isCommitting = false
                 return nil
             }
-            let batch = Array(state.waiting.prefix(Self.batchMax))
+            let batch = Array(state.waiting.prefix(batchMax))
             state.waiting.removeFirst(batch.count)
             return batch
         }

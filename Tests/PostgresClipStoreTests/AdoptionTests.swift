@@ -1,0 +1,237 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+import BridgeTesting
+import ClipLifecycle
+import ClipStore
+import PostgresClipStore
+import Testing
+
+/// A table that an application had before, with its own columns, names and rows.
+@Suite struct AdoptionTests {
+    private static let table = "\"My Shop\".\"My Clips\""
+
+    private func withApplication(_ body: (PostgresClipStore, TestDatabase) async throws -> Void) async throws {
+        try await TestDatabase.with { database in
+            // A schema beside ours, with quotes in every name.
+            let shop = "\"Shop \(database.name)\""
+            try await database.execute(
+                """
+                CREATE SCHEMA \(shop);
+                CREATE TABLE \(shop)."My Clips" (
+                    id serial PRIMARY KEY, "Video UID" varchar(64) UNIQUE, title text NOT NULL DEFAULT 'untitled',
+                    status text, processing_details jsonb, price numeric(10, 2), stamp timestamptz DEFAULT now()
+                );
+                INSERT INTO \(shop)."My Clips" ("Video UID", title, status, processing_details) VALUES
+                    ('one', 'First', 'queued', '{"mine": {"x": 1}}'),
+                    ('two', 'Second', NULL, NULL),
+                    ('three', 'Third', 'their own word', '[1]'),
+                    ('four', 'Fourth', 'error', '{"error_message": "theirs"}'),
+                    ('not a uid', 'Fifth', 'queued', NULL)
+                """)
+            let result = await Result {
+                let store = try database.store(table: "\(shop).\"My Clips\"", column: "\"Video UID\"")
+                try await store.migrate()
+                try await body(store, TestDatabase(name: "\(shop).\"My Clips\"", url: database.url))
+                try await store.close()
+            }
+            try await database.execute("DROP SCHEMA \(shop) CASCADE")
+            try result.get()
+        }
+    }
+
+    private let script = LedgerScript(policy: LifecyclePolicy(), now: Timestamp(seconds: 1_800_000_000))
+    private let one = ClipUID("one")!  // A valid uid, as any test shows.
+
+    @Test func rowsAreAdoptedAtTheirStatusAndOthersLeftAlone() async throws {
+        try await withApplication { store, application in
+            let foreign =
+                "SELECT md5(string_agg(t::text, ',' ORDER BY id)) AS x FROM "
+                + "(SELECT id, title, price, stamp FROM \(application.name)) t"
+            let before = try await application.column(foreign)
+            let script = script
+            #expect(try await store.write { try script.adopt(limit: 10, in: $0) } == 2)
+            #expect(try await store.write { try script.adopt(limit: 10, in: $0) } == 0)
+            #expect(try await store.read { try $0.foreignRowCount() } == 3)
+            let clip = try await store.read { [one] in try $0.clip(one) }
+            #expect(clip?.status == .queued)
+            #expect(clip?.details["mine"] == ["x": 1])
+            #expect(clip?.work?.action == .checkVideo)
+            let four = try await store.read { try $0.clip(ClipUID("four")!) }
+            #expect(four?.details[.errorMessage] == "theirs")
+            #expect(try await application.column(foreign) == before)
+            #expect(
+                try await application.column("SELECT status AS x FROM \(application.name) ORDER BY id")
+                    == ["queued", nil, "their own word", "error", "queued"])
+            #expect(try await LedgerVerification.run(on: store).differences == [])
+        }
+    }
+
+    @Test func signalForARowOfForeignStatusLeavesItAlone() async throws {
+        try await withApplication { store, application in
+            let script = script
+            let entry = try await store.write {
+                try script.submit(Signal(uid: ClipUID("three")!, source: .operator, status: .complete), in: $0)
+            }
+            #expect(entry.reason == .unknownStatus)
+            let details = try await application.column(
+                "SELECT processing_details::text AS x FROM \(application.name) WHERE id = 3")
+            #expect(details == ["[1]"])
+        }
+    }
+
+    @Test func requestedStatusIsLiftedAndRemoved() async throws {
+        try await withApplication { store, application in
+            let script = script
+            try await application.execute(
+                """
+                UPDATE \(application.name) SET processing_details =
+                    '{"mine": 1, "requested_status": "stream_ready", "status_request_time": "2026-01-01T00:00:00Z"}'
+                    WHERE "Video UID" = 'one';
+                UPDATE \(application.name) SET processing_details = '{"requested_status": "banana"}'
+                    WHERE "Video UID" = 'four';
+                UPDATE \(application.name) SET processing_details = '{"requested_status": 7}'
+                    WHERE "Video UID" = 'two';
+                UPDATE \(application.name) SET processing_details = '{"requested_status": "complete"}'
+                    WHERE "Video UID" = 'not a uid'
+                """)
+            let entries = try await store.write { try script.liftRequests(limit: 10, in: $0) }
+            #expect(Set(entries.map(\.outcome)) == [.applied, .rejected])
+            #expect(entries.allSatisfy { $0.signal.source == .external })
+            let clip = try await store.read { [one] in try $0.clip(one) }
+            #expect(clip?.status == .streamReady)
+            #expect(clip?.details["mine"] == 1)
+            #expect(clip?.details[DetailKey.requestedStatus] == nil)
+            #expect(clip?.details[DetailKey.statusRequestTime] == nil)
+            // What no clip can ask for is removed in a turn of its own.
+            #expect(try await store.write { try script.liftRequests(limit: 10, in: $0) } == [])
+            let left = try await application.column(
+                "SELECT count(*)::text AS x FROM \(application.name) WHERE processing_details ? 'requested_status'")
+            #expect(left == ["0"])
+        }
+    }
+
+    @Test func requestIsFoundByItsIndex() async throws {
+        try await withApplication { _, application in
+            let plan = try await application.column(
+                "SELECT indexdef AS x FROM pg_indexes WHERE indexname = 'clipbridge_requested' "
+                    + "AND '\"' || schemaname || '\".\"' || tablename || '\"' = '\(application.name)'")
+            #expect(plan.first??.contains("? 'requested_status'") == true)
+        }
+    }
+
+    @Test func otherProgramsWritesAreToldAndOursAreNot() async throws {
+        try await withApplication { store, application in
+            let said = Said()
+            let watching = Task { await store.watch { said.say("changed") } }
+            await eventually { !said.words.isEmpty }
+            // What came before anybody listened is looked for once.
+            #expect(try await store.foreignWritesSinceLastCall())
+            #expect(try await !store.foreignWritesSinceLastCall())
+            let script = script
+            _ = try await store.write { try script.adopt(limit: 10, in: $0) }
+            #expect(try await !store.foreignWritesSinceLastCall())
+            try await application.execute("UPDATE \(application.name) SET status = 'queued' WHERE id = 2")
+            try await eventually { try await store.foreignWritesSinceLastCall() }
+            watching.cancel()
+            await watching.value
+        }
+    }
+
+    @Test func columnWithoutDefaultForbidsCreationAndNothingElse() async throws {
+        try await TestDatabase.with { database in
+            try await database.execute(
+                "CREATE TABLE clips (cloudflare_uid text UNIQUE, status text, processing_details jsonb, "
+                    + "owner text NOT NULL)")
+            let store = try database.store()
+            try await store.migrate()
+            let script = script
+            let said = Said()
+            let telling = LedgerScript(policy: LifecyclePolicy(), now: script.now) { said.say("\($0): \($1)") }
+            let entries = try await store.write { transaction in
+                try ["new", "newer"].map { word in
+                    try telling.submit(
+                        Signal(uid: ClipUID(word)!, source: .operator, status: .queued), registers: true,
+                        in: transaction)
+                }
+            }
+            #expect(entries.map(\.reason) == [.unknownClip, .unknownClip])
+            #expect(said.words.contains { $0.contains("owner") })
+            #expect(try await store.read { try $0.history(of: ClipUID("new")!).count } == 1)
+            try await store.close()
+        }
+    }
+
+    @Test func checkConstraintThatDoesNotKnowAStatusRefusesIt() async throws {
+        try await TestDatabase.with { database in
+            try await database.execute(
+                "CREATE TABLE clips (cloudflare_uid text UNIQUE, processing_details jsonb, "
+                    + "status text CHECK (status IN ('uploading', 'queued', 'complete')))")
+            let store = try database.store()
+            try await store.migrate()
+            let script = script
+            let one = one
+            let entries = try await store.write { transaction in
+                try [ClipStatus.queued, .processing, .complete].map {
+                    try script.submit(Signal(uid: one, source: .operator, status: $0), registers: true, in: transaction)
+                }
+            }
+            #expect(entries.map(\.outcome) == [.applied, .rejected, .applied])
+            #expect(entries[1].reason == .unknownStatus)
+            try await store.close()
+        }
+    }
+
+    @Test(arguments: [
+        ("CREATE TABLE clips (cloudflare_uid text UNIQUE, status text)", "processing_details"),
+        ("CREATE TABLE clips (cloudflare_uid text, status text, processing_details jsonb)", "unique"),
+        ("CREATE TABLE clips (cloudflare_uid text UNIQUE, status text, processing_details text)", "jsonb"),
+        ("CREATE TABLE clips (cloudflare_uid bigint UNIQUE, status text, processing_details jsonb)", "bigint"),
+        (
+            "CREATE TABLE clips (cloudflare_uid text, status text, processing_details jsonb); "
+                + "CREATE UNIQUE INDEX ON clips (cloudflare_uid) WHERE status IS NOT NULL", "unique"
+        ),
+    ])
+    func unsuitableTableIsRefusedWithWords(_ sql: String, word: String) async throws {
+        try await TestDatabase.with { database in
+            try await database.execute(sql)
+            let store = try database.store()
+            let error = await #expect(throws: StoreError.self) { try await store.migrate() }
+            #expect(error?.code == .unsuitableTable)
+            #expect(error?.message.contains(word) == true, "\(error?.message ?? "")")
+            try await store.close()
+        }
+    }
+
+    @Test func columnOfAnotherCollationIsReadByItsIndex() async throws {
+        try await TestDatabase.with { database in
+            try await database.execute(
+                "CREATE TABLE clips (cloudflare_uid text COLLATE \"POSIX\" UNIQUE, status text, "
+                    + "processing_details jsonb); INSERT INTO clips VALUES ('one', 'queued')")
+            let store = try database.store()
+            try await store.migrate()
+            let script = script
+            #expect(try await store.write { try script.adopt(limit: 10, in: $0) } == 1)
+            #expect(try await store.read { try $0.clips(status: .queued, before: nil, limit: 9).count } == 1)
+            try await store.close()
+        }
+    }
+
+    @Test func zeroCharacterInDetailsDoesNotStopAClip() async throws {
+        try await TestDatabase.with { database in
+            let store = try database.store()
+            try await store.migrate()
+            let script = script
+            let one = one
+            let entry = try await store.write {
+                try script.submit(
+                    Signal(uid: one, source: .operator, status: .queued, details: ["odd": "a\u{0}b"]),
+                    registers: true, in: $0)
+            }
+            #expect(entry.outcome == .applied)
+            #expect(try await store.read { try $0.clip(one)?.details["odd"] } == "a\u{fffd}b")
+            #expect(try await store.read { try $0.entry(entry.seq)?.signal.details["odd"] } == "a\u{0}b")
+            try await store.close()
+        }
+    }
+}
