@@ -66,4 +66,6 @@ fi
 status=0
 run swift test --skip-build --skip IntegrationTests || status=$?
 run swift test --skip-build --filter IntegrationTests || status=$?
+say "Testing the same on PostgreSQL"
+run env CLIPBRIDGE_TEST_DATABASE=postgres swift test --skip-build --filter IntegrationTests || status=$?
 exit "$status"

@@ -121,8 +121,8 @@ public protocol StoreTransaction {
     func dueWork(_ actions: [Action], at now: Timestamp, limit: Int) throws -> [Work]
     /// When the next unclaimed work of these actions is due.
     func nextDue(_ actions: [Action]) throws -> Timestamp?
-    /// Work whose lease has run out.
-    func expiredWork(at now: Timestamp, limit: Int) throws -> [Work]
+    /// Work whose lease has run out, and with it what runs out until `end` of the same owners.
+    func expiredWork(at now: Timestamp, until end: Timestamp, limit: Int) throws -> [Work]
     /// Prolongs the owner's leases of these epochs.
     func renewLeases(owner: String, epochs: Set<Int64>, until: Timestamp) throws
     /// Ends the leases of every other owner at this time.
@@ -138,6 +138,20 @@ public protocol StoreTransaction {
     /// Adds one part, or replaces it.
     func putTransferPart(_ part: TransferPart, of uid: ClipUID) throws
     func removeTransfer(of uid: ClipUID) throws
+
+    // MARK: Copies
+
+    func counters() throws -> StoreCounters
+    /// The store's next numbers are above these.
+    func raiseCounters(to counters: StoreCounters) throws
+    /// In the order of their numbers, after the given one.
+    func storedDeliveries(after id: Int64, limit: Int) throws -> [StoredDelivery]
+    func storedEntries(after seq: Int64, limit: Int) throws -> [StoredEntry]
+    /// Writes rows of another store as they are, in the place of what was there.
+    func restore(_ delivery: StoredDelivery) throws
+    func restore(_ entry: StoredEntry) throws
+    /// With its work.
+    func restore(_ clip: ClipRecord) throws
 }
 
 /// Of a store in which only one transaction writes at a time, by this process' clock.
@@ -153,6 +167,8 @@ public struct StoreError: Error, Sendable, CustomStringConvertible {
         case unavailable
         /// Another bridge has the store.
         case inUse = "in_use"
+        /// Nobody has made the schema yet.
+        case noSchema = "no_schema"
         /// The schema is newer than this program.
         case newerSchema = "newer_schema"
         /// The `clips` table lacks something that the contract asks for.

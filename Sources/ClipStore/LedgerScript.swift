@@ -172,21 +172,32 @@ public struct LedgerScript: Sendable {
         try store.putWork(Work(uid: due.uid, action: action, dueAt: now, stageEnteredAt: now))
     }
 
-    /// The first crash may have had any cause. After another one the clip stands back for longer than it takes to
-    /// restart a process a few times: whoever was only in flight while something else killed it again and again is not
-    /// when that happens next, and a clip that does kill its process stops the others less often.
-    private static func pause(afterCrashes crashes: Int) -> Duration { crashes > 1 ? .seconds(20) : .zero }
+    /// The first crash may have had any cause. After another one the clip stands back, each time for longer: whoever
+    /// was only in flight while something else killed the process again and again is not when that happens next, and a
+    /// clip that does kill its process stops the others ever less often.
+    private static func pause(afterCrashes crashes: Int) -> Duration {
+        crashes > 1 ? min(.seconds(20) * Double(1 << min(crashes - 2, 16)), .seconds(3_600)) : .zero
+    }
 
-    /// Work whose lease ran out becomes due again; a clip that took too many processes with it is stopped.
-    public func rescue(limit: Int, in store: some StoreTransaction) throws -> [LedgerEntry] {
+    /// Work of a process that has died becomes due again; a clip that took too many processes with it is stopped.
+    ///
+    /// Of several clips that were in flight nobody knows which it was, so only one that dies alone is set aside.
+    /// - Parameter renewal: how often owners prolong their leases: what a dead one claimed since it last did runs out
+    ///   that much later, and is rescued with the rest.
+    public func rescue(limit: Int, renewal: Duration = .seconds(5), in store: some StoreTransaction) throws
+        -> [LedgerEntry]
+    {
         let script = timed(by: store)
-        return try store.expiredWork(at: script.now, limit: limit).compactMap { expired in
+        let dead = try store.expiredWork(at: script.now, until: script.now + renewal, limit: limit)
+        let inFlight = Dictionary(grouping: dead) { $0.lease?.owner }.mapValues(\.count)
+        return try dead.compactMap { expired in
             var work = expired
+            let wasAlone = inFlight[expired.lease?.owner] == 1
             work.lease = nil
             work.crashes += 1
             work.dueAt = script.now + Self.pause(afterCrashes: work.crashes)
             try store.putWork(work)
-            guard work.crashes >= policy.crashesMax else { return nil }
+            guard wasAlone, work.crashes >= policy.crashesMax else { return nil }
             let failure = ActionFailure(
                 code: "quarantined",
                 message: "\(work.crashes) processes died during \"\(work.action.rawValue)\" of this clip without any "

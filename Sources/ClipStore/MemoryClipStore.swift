@@ -247,8 +247,12 @@ public final class MemoryTransaction: StoreTransaction {
 
     public func nextDue(_ actions: [Action]) -> Timestamp? { unclaimed(actions).map(\.dueAt).min() }
 
-    public func expiredWork(at now: Timestamp, limit: Int) -> [Work] {
-        let expired = state.work.values.filter { ($0.lease?.until).map { $0 <= now } ?? false }
+    public func expiredWork(at now: Timestamp, until end: Timestamp, limit: Int) -> [Work] {
+        let dead = Set(
+            state.work.values.filter { ($0.lease?.until).map { $0 <= now } ?? false }.map { $0.lease?.owner })
+        let expired = state.work.values.filter {
+            ($0.lease?.until).map { $0 <= end } ?? false && dead.contains($0.lease?.owner)
+        }
         return Array(expired.sorted { $0.uid < $1.uid }.prefix(limit))
     }
 
@@ -282,4 +286,55 @@ public final class MemoryTransaction: StoreTransaction {
     }
 
     public func removeTransfer(of uid: ClipUID) { state.transfers[uid] = nil }
+
+    // MARK: Copies
+
+    public func counters() -> StoreCounters {
+        StoreCounters(
+            delivery: state.deliveryCount, entry: Int64(state.ledger.count), change: state.changeSeq,
+            epoch: state.epoch)
+    }
+
+    public func raiseCounters(to counters: StoreCounters) {
+        state.deliveryCount = max(state.deliveryCount, counters.delivery)
+        state.changeSeq = max(state.changeSeq, counters.change)
+        state.epoch = max(state.epoch, counters.epoch)
+    }
+
+    public func storedDeliveries(after id: Int64, limit: Int) -> [StoredDelivery] {
+        let hashes = Dictionary(uniqueKeysWithValues: state.deliveryBySHA256.map { ($0.value, $0.key) })
+        let found = state.deliveries.filter { $0.id > id }.sorted { $0.id < $1.id }.prefix(limit)
+        return found.map { StoredDelivery(record: $0, bodySHA256: hashes[$0.id] ?? []) }
+    }
+
+    public func storedEntries(after seq: Int64, limit: Int) -> [StoredEntry] {
+        state.ledger.filter { $0.seq > seq }.prefix(limit).map { StoredEntry(entry: $0, epoch: nil, decidedAt: nil) }
+    }
+
+    public func restore(_ delivery: StoredDelivery) {
+        state.deliveries.removeAll { $0.id == delivery.record.id }
+        state.deliveries.append(delivery.record)
+        state.deliveryBySHA256[delivery.bodySHA256] = delivery.record.id
+        state.deliveryCount = max(state.deliveryCount, delivery.record.id)
+    }
+
+    /// The ledger's numbers are its indices here, and it is copied without a gap.
+    public func restore(_ entry: StoredEntry) {
+        let index = Int(entry.entry.seq) - 1
+        if index < state.ledger.count { state.ledger[index] = entry.entry } else { state.ledger.append(entry.entry) }
+        if entry.entry.outcome == nil {
+            state.pending.insert(entry.entry.seq)
+        } else {
+            state.pending.remove(entry.entry.seq)
+        }
+    }
+
+    public func restore(_ clip: ClipRecord) {
+        state.rows[clip.uid.rawValue] = MemoryRow(status: clip.statusWord, details: clip.details)
+        state.clips[clip.uid] = MemoryClip(
+            failedFrom: clip.failedFrom, progress: clip.progress, createdAt: clip.createdAt, updatedAt: clip.updatedAt,
+            changeSeq: clip.changeSeq)
+        state.work[clip.uid] = clip.work
+        state.changeSeq = max(state.changeSeq, clip.changeSeq)
+    }
 }

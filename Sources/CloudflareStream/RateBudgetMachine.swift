@@ -32,6 +32,9 @@ package struct RateBudgetMachine: Sendable {
         package var reserveShare: Double
         /// Nobody waits longer than this; whoever would have to is refused with the time to come back.
         package var waitMax: Duration
+        /// The same for inquiries, which are as well made later: who waits has a clip that nobody else can take on
+        /// meanwhile.
+        package var pollWaitMax: Duration
         /// After a 429 that does not say how long.
         package var pauseDefault: Duration
 
@@ -42,6 +45,7 @@ package struct RateBudgetMachine: Sendable {
             burstShare: Double = 0.2,
             reserveShare: Double = 0.25,
             waitMax: Duration = .seconds(10),
+            pollWaitMax: Duration = .seconds(1),
             pauseDefault: Duration = .seconds(300)
         ) {
             self.requestsPerWindow = requestsPerWindow
@@ -50,6 +54,7 @@ package struct RateBudgetMachine: Sendable {
             self.burstShare = burstShare
             self.reserveShare = reserveShare
             self.waitMax = waitMax
+            self.pollWaitMax = pollWaitMax
             self.pauseDefault = pauseDefault
         }
 
@@ -122,7 +127,8 @@ package struct RateBudgetMachine: Sendable {
             withdraw(ticket)
             return .go
         }
-        if at - waiting[ticket, default: now] > limits.waitMax {
+        let longest = ticket.priority == .poll ? min(limits.pollWaitMax, limits.waitMax) : limits.waitMax
+        if at - waiting[ticket, default: now] > longest {
             withdraw(ticket)
             return .refuse(retryAfter: at - now)
         }

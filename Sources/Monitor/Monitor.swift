@@ -175,12 +175,19 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
         }
     }
 
+    /// More than one process can have in flight, so that all of a dead one's come together.
+    private static var rescuedMax: Int { 1_000 }
+
     private func rescue() async {
         do {
             let script = script()
-            let isDead = try await store.read { try !$0.expiredWork(at: $0.now ?? script.now, limit: 1).isEmpty }
+            let isDead = try await store.read { transaction in
+                let now = transaction.now ?? script.now
+                return try !transaction.expiredWork(at: now, until: now, limit: 1).isEmpty
+            }
             guard isDead else { return }
-            note(try await store.write { try script.rescue(limit: 100, in: $0) })
+            let renewal = configuration.leaseRenewal
+            note(try await store.write { try script.rescue(limit: Self.rescuedMax, renewal: renewal, in: $0) })
             work.wake()
         } catch {
             await pauseAfter(error, "rescuing work failed")

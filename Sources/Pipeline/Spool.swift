@@ -86,10 +86,13 @@ package final class Spool: Sendable {
 
     package func release(_ uid: ClipUID) { reserved.withLockedValue { $0[uid] = nil } }
 
-    /// Removes spool files of clips that `isNeeded` denies. Nothing that has not our name is touched.
-    package func sweep(isNeeded: (ClipUID) -> Bool) -> Int {
+    /// Removes spool files of clips that `needed` does not name. Nothing that has not our name is touched.
+    /// - Parameter needed: asked once the files are known: what another process on the folder begins after that is not
+    ///   among them.
+    package func sweep(needed: () async throws -> Set<ClipUID>) async rethrows -> Int {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-        let stale = names.compactMap(Self.uid).filter { !isNeeded($0) }
+        let files = Set(names.compactMap(Self.uid))
+        let stale = try await files.subtracting(needed())
         stale.forEach(remove)
         return stale.count
     }

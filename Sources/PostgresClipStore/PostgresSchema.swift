@@ -79,7 +79,7 @@ struct PostgresSchema: Sendable {
     func checkVersion(_ connection: PostgresConnection, toleratesNewer: Bool) throws {
         guard try connection.execute("SELECT to_regclass('clipbridge_meta') IS NOT NULL AS found").isTrue("found")
         else {
-            throw StoreError(.unavailable, "the store has no schema yet: run clipbridge store migrate")
+            throw StoreError(.noSchema, "the store has no schema yet: run clipbridge store migrate")
         }
         let present = try storedVersion(connection)
         if !toleratesNewer { try refuseNewer(present) }

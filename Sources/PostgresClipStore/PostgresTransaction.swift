@@ -515,15 +515,17 @@ public final class PostgresTransaction: StoreTransaction {
         }.min()
     }
 
-    public func expiredWork(at now: Timestamp, limit: Int) throws -> [Work] {
-        let isExpired = "lease_owner IS NOT NULL AND lease_until <= $1"
+    public func expiredWork(at now: Timestamp, until end: Timestamp, limit: Int) throws -> [Work] {
+        let isExpired =
+            "lease_owner IN (SELECT lease_owner FROM clipbridge_work "
+            + "WHERE lease_owner IS NOT NULL AND lease_until <= $1) AND lease_until <= $2"
         let taken = try take(
-            "SELECT uid FROM clipbridge_work WHERE \(isExpired) ORDER BY lease_until LIMIT $2",
-            [.init(now), .init(generous(limit))], limit: limit)
+            "SELECT uid FROM clipbridge_work WHERE \(isExpired) ORDER BY lease_until LIMIT $3",
+            [.init(now), .init(end), .init(generous(limit))], limit: limit)
         if taken.isEmpty { return [] }
         return try rows(
-            "SELECT * FROM clipbridge_work WHERE \(isExpired) AND uid = ANY ($2::text[]) ORDER BY uid",
-            [.init(now), .init(taken)]
+            "SELECT * FROM clipbridge_work WHERE \(isExpired) AND uid = ANY ($3::text[]) ORDER BY uid",
+            [.init(now), .init(end), .init(taken)]
         ).compactMap(Self.work)
     }
 
@@ -653,5 +655,125 @@ public final class PostgresTransaction: StoreTransaction {
             spoolHost: row.text("spool_host") ?? "", isFetched: row.bool("is_fetched"),
             objectKey: row.text("object_key") ?? "", partBytes: row.integer("part_bytes").map(UInt64.init),
             uploadID: row.text("upload_id"), objectETag: row.text("object_etag"), parts: parts)
+    }
+
+    // MARK: Copies
+
+    private static let sequences = (
+        delivery: "pg_get_serial_sequence('clipbridge_deliveries', 'id')::regclass",
+        entry: "pg_get_serial_sequence('clipbridge_signals', 'seq')::regclass",
+        change: "'clipbridge_change_seq'::regclass", epoch: "'clipbridge_epoch'::regclass"
+    )
+
+    public func counters() throws -> StoreCounters {
+        // A sequence that has given nothing yet has no last value.
+        func last(_ sequence: String) -> String { "coalesce(pg_sequence_last_value(\(sequence)), 0)" }
+        let names = Self.sequences
+        let row = try execute(
+            """
+            SELECT \(last(names.delivery)) AS delivery, \(last(names.entry)) AS entry, \(last(names.change)) AS change,
+                \(last(names.epoch)) AS epoch
+            """
+        ).row
+        return StoreCounters(
+            delivery: row?.integer("delivery") ?? 0, entry: row?.integer("entry") ?? 0,
+            change: row?.integer("change") ?? 0, epoch: row?.integer("epoch") ?? 0)
+    }
+
+    public func raiseCounters(to counters: StoreCounters) throws {
+        let names = Self.sequences
+        for (sequence, value) in [
+            (names.delivery, counters.delivery), (names.entry, counters.entry), (names.change, counters.change),
+            (names.epoch, counters.epoch),
+        ] where value > 0 {
+            try execute(
+                "SELECT setval(\(sequence), greatest($1::bigint, coalesce(pg_sequence_last_value(\(sequence)), 1)))",
+                [.init(value)])
+        }
+    }
+
+    public func storedDeliveries(after id: Int64, limit: Int) throws -> [StoredDelivery] {
+        try rows(
+            "SELECT * FROM clipbridge_deliveries WHERE id > $1 ORDER BY id LIMIT $2", [.init(id), .init(limit)]
+        ).map { StoredDelivery(record: try Self.delivery($0), bodySHA256: $0.bytes("body_sha256")) }
+    }
+
+    public func storedEntries(after seq: Int64, limit: Int) throws -> [StoredEntry] {
+        try rows(
+            "SELECT * FROM clipbridge_signals WHERE seq > $1 ORDER BY seq LIMIT $2", [.init(seq), .init(limit)]
+        ).map {
+            StoredEntry(entry: try Self.entry($0), epoch: $0.integer("epoch"), decidedAt: $0.time("decided_at"))
+        }
+    }
+
+    public func restore(_ delivery: StoredDelivery) throws {
+        let record = delivery.record
+        try execute(
+            """
+            INSERT INTO clipbridge_deliveries
+                (id, received_at, signed_at, signature, body, body_sha256, uid, outcome)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING
+            """,
+            [
+                .init(record.id), .init(record.receivedAt), .init(record.signedAt), .text(record.signatureHeader),
+                .bytes(record.body), .bytes(delivery.bodySHA256), .init(record.uid?.rawValue),
+                .text(record.outcome.rawValue),
+            ])
+        try raise(Self.sequences.delivery, to: record.id)
+    }
+
+    public func restore(_ stored: StoredEntry) throws {
+        let entry = stored.entry
+        let (kind, word) = entry.signal.request.columns
+        try execute(
+            """
+            INSERT INTO clipbridge_signals (
+                seq, uid, at, source, kind, requested_status, percent, details, delivery, outcome, reason,
+                from_status, to_status, epoch, decided_at
+            ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+            ON CONFLICT (seq) DO UPDATE SET requested_status = excluded.requested_status, outcome = excluded.outcome,
+                reason = excluded.reason, from_status = excluded.from_status, to_status = excluded.to_status,
+                epoch = excluded.epoch, decided_at = excluded.decided_at
+            """,
+            [
+                .init(entry.seq), .text(entry.signal.uid.rawValue), .init(entry.at),
+                .text(entry.signal.source.rawValue), .text(kind), .init(entry.requestedStatus ?? word),
+                .init(entry.signal.percent), .text(try DetailsText.encode(entry.signal.details)),
+                .init(entry.delivery.flatMap { Int64($0) }), .init(entry.outcome?.rawValue),
+                .init(entry.reason?.rawValue), .init(entry.from?.rawValue), .init(entry.to?.rawValue),
+                .init(stored.epoch), .init(stored.decidedAt),
+            ])
+        try raise(Self.sequences.entry, to: entry.seq)
+    }
+
+    /// Where a copy that was broken off goes on.
+    private func raise(_ sequence: String, to value: Int64) throws {
+        try execute("SELECT setval(\(sequence), $1)", [.init(value)])
+    }
+
+    public func restore(_ clip: ClipRecord) throws {
+        let table = [
+            PostgresValue.text(clip.uid.rawValue), .init(clip.statusWord), .text(try Self.jsonb(clip.details)),
+        ]
+        let updated = try execute(
+            "UPDATE \(schema.table.sql) AS c SET status = $2, processing_details = $3 WHERE \(uidColumn) = $1", table)
+        if updated.count == 0 {
+            try execute(
+                "INSERT INTO \(schema.table.sql) (\(schema.uidColumn.sql), status, processing_details) "
+                    + "VALUES ($1, $2, $3)", table)
+        }
+        try execute(
+            """
+            INSERT INTO clipbridge_clips (uid, status, failed_from, progress, created_at, updated_at, change_seq)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            ON CONFLICT (uid) DO UPDATE SET status = excluded.status, failed_from = excluded.failed_from,
+                progress = excluded.progress, created_at = excluded.created_at, updated_at = excluded.updated_at,
+                change_seq = excluded.change_seq
+            """,
+            [
+                .text(clip.uid.rawValue), .text(clip.statusWord ?? ""), .init(clip.failedFrom?.rawValue),
+                .init(clip.progress), .init(clip.createdAt), .init(clip.updatedAt), .init(clip.changeSeq),
+            ])
+        if let work = clip.work { try putWork(work) } else { try removeWork(of: clip.uid) }
     }
 }

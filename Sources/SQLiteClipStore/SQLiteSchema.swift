@@ -35,7 +35,7 @@ struct SQLiteSchema: Sendable {
 
     func checkVersion(_ database: Database) throws {
         guard try database.tableExists("clipbridge_meta") else {
-            throw StoreError(.unavailable, "the store has no schema yet: run clipbridge store migrate")
+            throw StoreError(.noSchema, "the store has no schema yet: run clipbridge store migrate")
         }
         let present = try storedVersion(database)
         try refuseNewer(present)

@@ -376,10 +376,14 @@ public struct SQLiteTransaction: StoreTransaction {
         }.min()
     }
 
-    public func expiredWork(at now: Timestamp, limit: Int) throws -> [Work] {
+    public func expiredWork(at now: Timestamp, until end: Timestamp, limit: Int) throws -> [Work] {
         try rows(
-            "SELECT * FROM clipbridge_work WHERE lease_owner IS NOT NULL AND lease_until <= ? LIMIT ?",
-            [now.milliseconds, limit]
+            """
+            SELECT * FROM clipbridge_work WHERE lease_owner IN (
+                SELECT lease_owner FROM clipbridge_work WHERE lease_owner IS NOT NULL AND lease_until <= ?)
+            AND lease_until <= ? LIMIT ?
+            """,
+            [now.milliseconds, end.milliseconds, limit]
         ).compactMap(Self.work)
     }
 
@@ -477,5 +481,103 @@ public struct SQLiteTransaction: StoreTransaction {
             spoolHost: row["spool_host"], isFetched: row["is_fetched"], objectKey: row["object_key"],
             partBytes: (row["part_bytes"] as Int64?).map(UInt64.init), uploadID: row["upload_id"],
             objectETag: row["object_etag"], parts: parts)
+    }
+
+    // MARK: Copies
+
+    public func counters() throws -> StoreCounters {
+        func counter(_ key: String) throws -> Int64 {
+            try number("SELECT value FROM clipbridge_meta WHERE key = ?", [key])
+        }
+        // What was given, not what is there: the last delivery may have been removed.
+        func given(_ table: String) throws -> Int64 {
+            try number("SELECT seq FROM sqlite_sequence WHERE name = ?", [table])
+        }
+        return StoreCounters(
+            delivery: try given("clipbridge_deliveries"), entry: try given("clipbridge_signals"),
+            change: try counter("change_seq"), epoch: try counter("epoch"))
+    }
+
+    public func raiseCounters(to counters: StoreCounters) throws {
+        for (key, value) in [("change_seq", counters.change), ("epoch", counters.epoch)] {
+            try execute("UPDATE clipbridge_meta SET value = max(value, ?) WHERE key = ?", [value, key])
+        }
+        for (table, value) in [
+            ("clipbridge_deliveries", counters.delivery), ("clipbridge_signals", counters.entry),
+        ] {
+            try execute(
+                "INSERT INTO sqlite_sequence (name, seq) SELECT ?1, 0 "
+                    + "WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?1)", [table])
+            try execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", [value, table])
+        }
+    }
+
+    public func storedDeliveries(after id: Int64, limit: Int) throws -> [StoredDelivery] {
+        try rows("SELECT * FROM clipbridge_deliveries WHERE id > ? ORDER BY id LIMIT ?", [id, limit]).map {
+            StoredDelivery(record: try Self.delivery($0), bodySHA256: [UInt8]($0["body_sha256"] as Data))
+        }
+    }
+
+    public func storedEntries(after seq: Int64, limit: Int) throws -> [StoredEntry] {
+        try rows("SELECT * FROM clipbridge_signals WHERE seq > ? ORDER BY seq LIMIT ?", [seq, limit]).map {
+            StoredEntry(
+                entry: try LedgerRow.entry($0), epoch: $0["epoch"],
+                decidedAt: ($0["decided_at"] as Int64?).map(Timestamp.init(milliseconds:)))
+        }
+    }
+
+    public func restore(_ delivery: StoredDelivery) throws {
+        let record = delivery.record
+        try execute(
+            """
+            INSERT OR REPLACE INTO clipbridge_deliveries
+                (id, received_at, signed_at, signature, body, body_sha256, uid, outcome)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+            """,
+            [
+                record.id, record.receivedAt.milliseconds, record.signedAt.milliseconds, record.signatureHeader,
+                Data(record.body), Data(delivery.bodySHA256), record.uid?.rawValue, record.outcome.rawValue,
+            ])
+    }
+
+    public func restore(_ stored: StoredEntry) throws {
+        let entry = stored.entry
+        let (kind, word) = entry.signal.request.columns
+        try execute(
+            """
+            INSERT OR REPLACE INTO clipbridge_signals (
+                seq, uid, at, source, kind, requested_status, percent, details, delivery, outcome, reason,
+                from_status, to_status, epoch, decided_at
+            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            """,
+            [
+                entry.seq, entry.signal.uid.rawValue, entry.at.milliseconds, entry.signal.source.rawValue, kind,
+                entry.requestedStatus ?? word, entry.signal.percent, try DetailsText.encode(entry.signal.details),
+                entry.delivery.flatMap { Int64($0) }, entry.outcome?.rawValue, entry.reason?.rawValue,
+                entry.from?.rawValue, entry.to?.rawValue, stored.epoch, stored.decidedAt?.milliseconds,
+            ])
+    }
+
+    public func restore(_ clip: ClipRecord) throws {
+        let json = try DetailsText.encode(clip.details)
+        try execute(
+            "UPDATE \(schema.table.sql) SET status = ?, processing_details = ? WHERE \(schema.uidColumn.sql) = ?",
+            [clip.statusWord, json, clip.uid.rawValue])
+        if database.changesCount == 0 {
+            try execute(
+                "INSERT INTO \(schema.table.sql) (\(schema.uidColumn.sql), status, processing_details) "
+                    + "VALUES (?, ?, ?)", [clip.uid.rawValue, clip.statusWord, json])
+        }
+        try execute(
+            """
+            INSERT OR REPLACE INTO clipbridge_clips
+                (uid, status, failed_from, progress, created_at, updated_at, change_seq)
+            VALUES (?, ?, ?, ?, ?, ?, ?)
+            """,
+            [
+                clip.uid.rawValue, clip.statusWord ?? "", clip.failedFrom?.rawValue, clip.progress,
+                clip.createdAt.milliseconds, clip.updatedAt.milliseconds, clip.changeSeq,
+            ])
+        if let work = clip.work { try putWork(work) } else { try removeWork(of: clip.uid) }
     }
 }

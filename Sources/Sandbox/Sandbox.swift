@@ -82,7 +82,7 @@ package final class Sandbox: Service, Sendable {
         let host = AreaHost(
             areas: areas(),
             faults: FaultPlan(configuration.faults.filter { $0.route != .webhook }, seed: configuration.seed),
-            clock: clock)
+            clock: clock, accessLog: try configuration.accessLog.map(AccessLog.init))
         // Below `critical` the server tells how each of its connections ended, which nobody wants to know here.
         var serverLogger = logger
         serverLogger.logLevel = .critical

@@ -18,6 +18,8 @@ package struct SandboxConfiguration: Sendable {
     package var rateLimit: RateLimit?
     package var stages: StageDurations
     package var bucket: String
+    /// A file that gets a line for each request.
+    package var accessLog: String?
 
     package init(
         port: Int = 0,
@@ -28,7 +30,8 @@ package struct SandboxConfiguration: Sendable {
         seed: UInt64 = 1,
         rateLimit: RateLimit? = nil,
         stages: StageDurations = StageDurations(),
-        bucket: String = "clips"
+        bucket: String = "clips",
+        accessLog: String? = nil
     ) {
         self.port = port
         self.dataDirectory = dataDirectory
@@ -39,6 +42,7 @@ package struct SandboxConfiguration: Sendable {
         self.rateLimit = rateLimit
         self.stages = stages
         self.bucket = bucket
+        self.accessLog = accessLog
     }
 }
 

@@ -49,9 +49,22 @@ struct RateBudgetMachineTests {
         spend(&machine, 48, at: start)
     }
 
+    @Test func pollThatWouldHaveToWaitIsMadeLater() {
+        var machine = RateBudgetMachine(now: start)
+        for _ in 0..<144 { #expect(machine.ask(.poll, now: start).0 == .go) }
+        // The next four seconds' worth: the first may wait for it, the others come back.
+        guard case .wait = machine.ask(.poll, now: start).0, case .wait = machine.ask(.poll, now: start).0,
+            case .refuse(let retryAfter) = machine.ask(.poll, now: start).0
+        else {
+            Issue.record("polls wait longer than a second")
+            return
+        }
+        #expect(retryAfter > .seconds(1) && retryAfter < .seconds(2))
+    }
+
     @Test func waitingMoveGoesBeforeAnEarlierPoll() {
         var machine = RateBudgetMachine(
-            limits: .init(requestsPerWindow: 100, burstShare: 0.1, reserveShare: 0),
+            limits: .init(requestsPerWindow: 100, burstShare: 0.1, reserveShare: 0, pollWaitMax: .seconds(10)),
             now: start
         )
         spend(&machine, 8, at: start)

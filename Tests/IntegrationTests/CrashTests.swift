@@ -38,7 +38,7 @@ import Testing
             // Whole, and every part of it known by its digest: from here on nothing has to be fetched again.
             try await until("the whole MP4 in the spool") { world.spooledBytes(of: uid) == 40_000_000 }
             try await until("the digests of three parts") {
-                try await world.sqlite("SELECT count(*) FROM clipbridge_transfer_parts") == "3"
+                try await world.query("SELECT count(*) FROM clipbridge_transfer_parts") == "3"
             }
             try await bridge.clip(uid, reaches: .r2Uploading)
             let fetched = try await sandbox.downloads(of: uid)

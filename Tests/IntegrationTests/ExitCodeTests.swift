@@ -31,7 +31,7 @@ import Testing
     }
 
     @Test func takenPortAndTakenDatabaseAre69() async throws {
-        try await World.run { world in
+        try await World.run(on: .sqlite) { world in
             let sandbox = try await world.sandbox()
             let bridge = try await world.bridge(sandbox)
             let settings = [

@@ -25,11 +25,13 @@ import Testing
             }
             // Three parts of at most 16 MiB.
             #expect(try await bridge.clip(large)?.detail(.r2ETag)?.hasSuffix("-3") == true)
-            let rows = try await world.sqlite(
-                "SELECT status, json_extract(processing_details, '$.r2_upload_complete') FROM clips")
+            let rows = try await world.query(
+                "SELECT status, json_extract(processing_details, '$.r2_upload_complete') FROM clips",
+                postgres:
+                    "SELECT status, (processing_details ->> 'r2_upload_complete' = 'true')::int FROM clips")
             #expect(rows.split(separator: "\n") == ["complete|1", "complete|1", "complete|1"])
             // A private clip's token is stored nowhere.
-            let details = try await world.sqlite(
+            let details = try await world.query(
                 "SELECT processing_details FROM clips WHERE cloudflare_uid = '\(hidden)'")
             #expect(!details.contains("eyJ"))
         }
@@ -54,17 +56,21 @@ import Testing
             let sandbox = try await world.sandbox()
             let bridge = try await world.bridge(sandbox, ["CLIPBRIDGE_AUTO_MP4": "false"])
             let uid = try await sandbox.copy("sample:1MB")
-            _ = try await world.sqlite("INSERT INTO clips (cloudflare_uid, status) VALUES ('\(uid)', 'uploading')")
+            _ = try await world.query("INSERT INTO clips (cloudflare_uid, status) VALUES ('\(uid)', 'uploading')")
             try await bridge.clip(uid, reaches: .streamReady)
             // And asks for what comes next in the way that any program may.
             let asked = try await bridge.post("/api/cloudflare/enable-mp4", ["videoUid": .string(uid)])
             #expect(asked.status == 202)
             try await bridge.clip(uid, reaches: .complete)
-            _ = try await world.sqlite(
+            _ = try await world.query(
                 """
                 UPDATE clips SET processing_details = json_set(processing_details, '$.requested_status', 'error')
                 WHERE cloudflare_uid = '\(uid)'
-                """)
+                """,
+                postgres: """
+                    UPDATE clips SET processing_details = processing_details || '{"requested_status": "error"}'
+                    WHERE cloudflare_uid = '\(uid)'
+                    """)
             let clip = try await bridge.clip(uid, reaches: .error)
             #expect(clip.movers.contains("external") && clip.details["requested_status"] == nil)
         }

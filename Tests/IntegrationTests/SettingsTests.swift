@@ -40,7 +40,7 @@ import Testing
 
     @Test func wrongSecretIsNotShown() async throws {
         try await World.run { world in
-            let settings = Unreachable.settings.merging(["DATABASE_URL": "postgres://me:hunter2@db/clips"]) { $1 }
+            let settings = Unreachable.settings.merging(["DATABASE_URL": "mysql://me:hunter2@db/clips"]) { $1 }
             let refused = try await world.run(["serve"], settings)
             #expect(refused.status == 78 && refused.error.contains("DATABASE_URL"))
             #expect(!refused.error.contains("hunter2"))
@@ -74,7 +74,7 @@ import Testing
     @Test func newerSchemaIsRefused() async throws {
         try await World.run { world in
             #expect(try await world.run(["store", "migrate"]).status == 0)
-            _ = try await world.sqlite("UPDATE clipbridge_meta SET value = 999 WHERE key = 'schema_version'")
+            _ = try await world.query("UPDATE clipbridge_meta SET value = 999 WHERE key = 'schema_version'")
             let refused = try await world.run(["serve"], Unreachable.settings)
             #expect(refused.status == 78 && refused.error.contains("schema"), "\(refused.error)")
         }

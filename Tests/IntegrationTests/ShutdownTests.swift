@@ -19,7 +19,9 @@ import Testing
             #expect(try await bridge.program.exitCode(within: .seconds(25)) == 0)
             #expect(bridge.program.error.contains(#""message":"stopped""#))
             #expect(
-                try await world.sqlite("SELECT action, lease_owner IS NULL, attempt FROM clipbridge_work")
+                try await world.query(
+                    "SELECT action, lease_owner IS NULL, attempt FROM clipbridge_work",
+                    postgres: "SELECT action, (lease_owner IS NULL)::int, attempt FROM clipbridge_work")
                     == "transfer|1|0")
 
             let next = try await world.restart(bridge, sandbox)

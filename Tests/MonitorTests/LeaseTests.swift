@@ -237,7 +237,11 @@ import Testing
         try await world.run {
             await eventually { world.performer.running(.transfer) == 3 }
         }
-        #expect(try await store.read { try $0.expiredWork(at: Timestamp(milliseconds: .max), limit: 9) } == [])
+        #expect(try await store.read { try $0.expiredWork(at: .forever, until: .forever, limit: 9) } == [])
         try await store.close()
     }
+}
+
+extension Timestamp {
+    fileprivate static let forever = Timestamp(milliseconds: .max)
 }

@@ -65,21 +65,21 @@ import Testing
         }
     }
 
-    @Test func sweepTouchesNothingButItsOwnStaleFiles() throws {
+    @Test func sweepTouchesNothingButItsOwnStaleFiles() async throws {
         let folder = try Folder()
         let spool = Spool(folder: folder.path, bytesMax: 100)
         let kept = ["notes.txt", "a b.mp4.spool", "\(uid(3)).mp4", ".mp4.spool"]
         for name in [name(1), name(2)] + kept { folder.write([1, 2, 3], to: name) }
-        #expect(spool.sweep { $0 == uid(1) } == 1)
+        #expect(await spool.sweep { [uid(1)] } == 1)
         #expect(folder.names == (kept + [name(1)]).sorted())
         #expect(spool.bytesUsed() == 3)
         #expect(spool.size(of: uid(1)) == 3)
         #expect(spool.size(of: uid(2)) == 0)
     }
 
-    @Test func missingFolderIsEmpty() throws {
+    @Test func missingFolderIsEmpty() async throws {
         let spool = Spool(folder: "/nonexistent/clipbridge", bytesMax: 100)
-        #expect(spool.sweep { _ in false } == 0)
+        #expect(await spool.sweep { [] } == 0)
         #expect(spool.bytesUsed() == 0)
         #expect(throws: (any Error).self) { try Spool(folder: "/proc/clipbridge", bytesMax: 1).prepare() }
     }

@@ -10,6 +10,7 @@ import statistics
 import sys
 
 import tools
+from markdown import lines, print_facts, ratio, spread
 
 LEGS = ("download", "upload")
 
@@ -32,18 +33,6 @@ class Figures:
         self.servers = [sum(run["servers_seconds"].values()) for run in good]
 
 
-def spread(values, digits):
-    middle, least, most = (f"{value:.{digits}f}" for value in (statistics.median(values), min(values), max(values)))
-    return f"{middle} ({least}–{most})"
-
-
-def ratio(own, others):
-    """Of medians; empty where there is nothing to compare with."""
-    if not own or not others:
-        return ""
-    return f"{statistics.median(own) / statistics.median(others):.2f}"
-
-
 def row(tool, figures, rclone, leg, amount):
     if not figures.wall:
         return [tools.label(tool), "failed", *[""] * 8]
@@ -60,10 +49,6 @@ def row(tool, figures, rclone, leg, amount):
         ratio(figures.wall, leg),
     ]
     return cells
-
-
-def lines(cells):
-    return "| " + " | ".join(cells) + " |"
 
 
 def print_table(table, runs):
@@ -95,9 +80,7 @@ def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         results = json.load(file)
     print("## clipbridge: transfer benchmark\n")
-    with open(sys.argv[2], encoding="utf-8") as file:
-        for line in file:
-            print(f"* {line.rstrip()}")
+    print_facts(sys.argv[2])
     for table in results["tables"]:
         runs = [run for run in results["runs"] if run["table"] == table["table"]]
         if runs:

@@ -19,6 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 import tools
+from processes import processor_seconds
 
 SECONDS_MAX = 3600
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -40,19 +41,6 @@ def arguments():
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--watch", action="append", default=[], metavar="NAME=PID", help="its CPU is counted")
     return parser.parse_args()
-
-
-def processor_seconds(pid):
-    """User and system seconds of a process and of its children that run."""
-    total = 0
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-            fields = file.read().rpartition(")")[2].split()
-        total = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:
-            return total + sum(processor_seconds(int(child)) for child in file.read().split())
-    except OSError:
-        return total
 
 
 class Storage:

@@ -34,6 +34,7 @@ struct AreaHost: Sendable {
     let areas: Areas
     let faults: FaultPlan
     let clock: any WallClock
+    let accessLog: AccessLog?
 
     /// Throws when the connection is not to be used any more.
     @concurrent
@@ -43,11 +44,15 @@ struct AreaHost: Sendable {
         let routes = area.faultRoutes(of: request)
         let strike = faults.strike(on: routes)
         let cut = ConnectionCut(strike.kind)
+        let begin = clock.now()
+        var status: Int?
+        defer { accessLog?.write(request, begin: begin, end: clock.now(), status: status) }
         do {
             if strike.latency > .zero { try await clock.sleep(for: strike.latency) }
-            if case .status(let status, let retryAfter, let code) = strike.kind {
-                var answer = area.faultAnswer(status: status, code: code)
+            if case .status(let number, let retryAfter, let code) = strike.kind {
+                var answer = area.faultAnswer(status: number, code: code)
                 answer.headers[.retryAfter] = retryAfter.map(String.init)
+                status = number
                 return try await ResponseSender.send(answer, isHead: request.isHead, cut: nil, to: writer)
             }
             if let cut, strike.kind != .drop, routes.contains(where: \.cutsRequestBody) {
@@ -62,6 +67,7 @@ struct AreaHost: Sendable {
             // Without the body nobody knows where on this connection the next request begins.
             if isBodyHeldBack { answer.headers[.connection] = "close" }
             try await ResponseSender.send(answer, isHead: request.isHead, cut: cut, to: writer)
+            status = answer.status.code
             if isBodyHeldBack { throw ConnectionEnded() }
         } catch let cut as ConnectionCut {
             await cut.perform(on: channel)

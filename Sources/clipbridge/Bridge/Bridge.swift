@@ -140,12 +140,13 @@ struct Bridge<Store: ClipStore>: Sendable {
         }
         let script = LedgerScript(policy: settings.policy, now: SystemWallClock().now())
         let (owner, isShared) = (Self.owner, store.isShared)
-        let transfers = try await store.write { transaction in
-            // Where nobody else has the store, every lease that is left is a dead process'.
-            if !isShared { try script.voidLeases(exceptOf: owner, in: transaction) }
-            return try transaction.transfers()
+        let swept = try await spool.sweep {
+            try await store.write { transaction in
+                // Where nobody else has the store, every lease that is left is a dead process'.
+                if !isShared { try script.voidLeases(exceptOf: owner, in: transaction) }
+                return Set(try transaction.transfers().keys)
+            }
         }
-        let swept = spool.sweep { transfers[$0] != nil }
         if swept > 0 { logger.info("stale spool files removed", metadata: ["files": "\(swept)"]) }
     }
 }

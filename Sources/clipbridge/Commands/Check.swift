@@ -143,7 +143,11 @@ struct Check: AsyncParsableCommand {
             throw CommandFailure(.configuration, "DATABASE_URL names a file in \"\(folder)\", which can not be written")
         }
         let store = try settings.openStore(logger: .silent)
-        try await store.checkReady()
+        do {
+            try await store.checkReady()
+        } catch let error as StoreError where error.code == .noSchema {
+            // `serve` makes it.
+        }
         try await store.close()
     }
 }

@@ -32,6 +32,8 @@ struct SandboxCommand: AsyncParsableCommand {
     @Option(help: "Seed of identifiers, keys and faults.") var seed: UInt64 = 1
     @Flag(help: "Limit the API to 1,200 requests in five minutes, as Cloudflare does.") var rateLimit = false
     @Option(help: "Name of the bucket.") var bucket = "clips"
+    @Option(help: "File that gets a JSON line for each request: begin, end, method, path, query, status, range.")
+    var accessLog: String?
 
     func validate() throws {
         if !(0...65_535).contains(port) { throw ValidationError("--port is from 0 to 65535") }
@@ -58,7 +60,7 @@ struct SandboxCommand: AsyncParsableCommand {
             configuration: SandboxConfiguration(
                 port: port, dataDirectory: data, speed: speed, notifyURL: try notify.map(receiverURL),
                 faults: try faults(), seed: seed,
-                rateLimit: rateLimit ? .cloudflare : nil, bucket: bucket),
+                rateLimit: rateLimit ? .cloudflare : nil, bucket: bucket, accessLog: accessLog),
             transport: transport, logger: logger)
         let printing = PrintingSandbox(sandbox: sandbox)
         let group = ServiceGroup(

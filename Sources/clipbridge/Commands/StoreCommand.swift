@@ -4,10 +4,11 @@
 import ArgumentParser
 import ClipLifecycle
 import ClipStore
+import Foundation
 
 struct StoreCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "store", abstract: "Looks after the store.", subcommands: [Migrate.self, Verify.self])
+        commandName: "store", abstract: "Looks after the store.", subcommands: [Migrate.self, Verify.self, Copy.self])
 
     struct Migrate: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Creates the schema or brings it up to date.")
@@ -60,6 +61,74 @@ struct StoreCommand: AsyncParsableCommand {
     }
 }
 
+extension StoreCommand {
+    struct Copy: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Copies clips, ledger, deliveries and work into an empty store.",
+            discussion: """
+                Stop the bridge first. Run again, it goes on where it was broken off. A secret URL may be left out and \
+                come from the settings, as DATABASE_URL, for one of the two.
+                """)
+
+        @Option(help: "Store to copy from: sqlite:PATH or postgres://...") var from: String?
+        @Option(help: "Store to copy into.") var to: String?
+        @Flag(help: "Print JSON.") var json = false
+        @OptionGroup var options: StoreOptions
+
+        func validate() throws {
+            if from == nil, to == nil { throw ValidationError("--from or --to has to be given") }
+        }
+
+        func run() async throws {
+            let settings = try await options.load()
+            let source = try Self.database(from, settings, "--from")
+            let destination = try Self.database(to, settings, "--to")
+            guard source != destination else { throw ValidationError("--from and --to name the same store") }
+            if case .sqlite(let path) = source, !FileManager.default.fileExists(atPath: path) {
+                throw CommandFailure(.failed, "the database \"\(path)\" is not there")
+            }
+            func open(_ database: Database) throws -> any ClipStore {
+                try database.open(
+                    clipsTable: settings.clipsTable, uidColumn: settings.uidColumn, logger: .silent)
+            }
+            try await copy(try open(source), try open(destination))
+        }
+
+        private static func database(_ text: String?, _ settings: Settings, _ option: String) throws -> Database {
+            guard let text else { return settings.database }
+            guard let database = Database(text) else {
+                throw ValidationError("\(option) is no store; accepted is sqlite:PATH or postgres://...")
+            }
+            return database
+        }
+
+        private func copy(_ source: some ClipStore, _ destination: some ClipStore) async throws {
+            // Of a file, this also makes sure that no bridge is at it.
+            try await source.takeOwnership()
+            try await destination.takeOwnership()
+            try await source.checkReady()
+            try await destination.migrate()
+            let isShown = Terminal.isErrorTerminal
+            let done = try await StoreCopy.run(from: source, to: destination) { copy in
+                if isShown { Terminal.error(Self.words(copy)) }
+            }
+            try await source.close()
+            try await destination.close()
+            guard json else { return Terminal.output("copied \(Self.words(done))") }
+            Terminal.output(
+                JSONText.line([
+                    "ok": true, "clips": .integer(Int64(done.clips)), "entries": .integer(Int64(done.entries)),
+                    "deliveries": .integer(Int64(done.deliveries)), "transfers": .integer(Int64(done.transfers)),
+                ]))
+        }
+
+        private static func words(_ copy: StoreCopy) -> String {
+            "\(copy.clips) clips, \(copy.entries) ledger entries, \(copy.deliveries) deliveries, "
+                + "\(copy.transfers) transfers"
+        }
+    }
+}
+
 /// The settings that name the store.
 struct StoreOptions: ParsableArguments {
     @Option(name: .customLong("config"), help: "File of NAME=value lines; flags and the environment go before it.")
@@ -68,12 +137,13 @@ struct StoreOptions: ParsableArguments {
     @Option(name: .customLong("clips-table"), help: .setting(.clipsTable)) var clipsTable: String?
     @Option(name: .customLong("uid-column"), help: .setting(.uidColumn)) var uidColumn: String?
 
-    func open() async throws -> any ClipStore {
+    func open() async throws -> any ClipStore { try await load().openStore(logger: .silent) }
+
+    func load() async throws -> Settings {
         let given: [(SettingName, String?)] = [
             (.databaseURL, databaseURL), (.clipsTable, clipsTable), (.uidColumn, uidColumn),
         ]
         let flags = Dictionary(uniqueKeysWithValues: given.compactMap { name, value in value.map { (name, $0) } })
-        let settings = try Settings(try await RawSettings(flags: flags, configFile: configFile))
-        return try settings.openStore(logger: .silent)
+        return try Settings(try await RawSettings(flags: flags, configFile: configFile))
     }
 }

@@ -84,15 +84,25 @@ struct BridgeProcess: Sendable {
 
     /// All ids of stored deliveries.
     func deliveries() async throws -> Set<String> {
-        var ids: Set<String> = []
+        Set(try await pages("/api/deliveries?limit=500", of: "deliveries").compactMap { $0["id"]?.stringValue })
+    }
+
+    /// The uids of all clips in a status.
+    func clips(in status: ClipStatus) async throws -> [String] {
+        try await pages("/api/clips?limit=500&status=\(status.rawValue)", of: "clips")
+            .compactMap { $0["uid"]?.stringValue }
+    }
+
+    private func pages(_ path: String, of member: String) async throws -> [JSONValue] {
+        var found: [JSONValue] = []
         var cursor: String?
         repeat {
-            let answer = try await get("/api/deliveries?limit=500" + (cursor.map { "&cursor=\($0)" } ?? ""))
+            let answer = try await get(path + (cursor.map { "&cursor=\($0)" } ?? ""))
             try #require(answer.status == 200)
-            ids.formUnion(try #require(answer["deliveries"]).arrayValue.compactMap { $0["id"]?.stringValue })
+            found += try #require(answer[member]).arrayValue
             cursor = answer["next_cursor"]?.stringValue
         } while cursor != nil
-        return ids
+        return found
     }
 }
 

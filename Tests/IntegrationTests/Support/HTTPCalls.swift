@@ -11,6 +11,7 @@ import OutboundHTTP
 struct Answer: Sendable {
     var status: Int
     var json: JSONValue
+    var headers: HTTPFields = [:]
 
     subscript(name: String) -> JSONValue? { json.objectValue?[name] }
 }
@@ -23,7 +24,9 @@ extension CurlTransport {
             OutboundRequest(
                 method: method, url: url, headers: headers, body: body.map(OutboundBody.bytes) ?? .none,
                 sink: .memory(bytesMax: 16 << 20)))
-        return Answer(status: response.status, json: (try? JSONValue(parsing: response.body)) ?? .null)
+        return Answer(
+            status: response.status, json: (try? JSONValue(parsing: response.body)) ?? .null,
+            headers: response.head.headers)
     }
 }
 

@@ -14,27 +14,34 @@ import Testing
 final class World: Sendable {
     let folder: URL
     let transport: CurlTransport
+    let database: WorldDatabase
     private let programs = NIOLockedValueBox<[RunningProgram]>([])
 
-    private init() throws {
+    private init(_ database: WorldDatabase) throws {
+        self.database = database
         folder = FileManager.default.temporaryDirectory.appending(path: "clipbridge-test-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         transport = try CurlTransport(
             configuration: .init(proxy: .none), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
-    static func run(_ body: (World) async throws -> Void) async throws {
+    /// - Parameter database: for a test that is about one kind of it.
+    static func run(
+        on database: @autoclosure () throws -> WorldDatabase = try .make(), _ body: (World) async throws -> Void
+    ) async throws {
         try await Places.take()
         defer { Places.giveBack() }
-        let world = try World()
+        let world = try World(try database())
         let result: Result<Void, any Error>
         do {
+            try await world.database.create(in: world)
             try await body(world)
             result = .success(())
         } catch {
             result = .failure(error)
         }
         world.endPrograms()
+        try await world.database.drop(in: world)
         await world.transport.stop()
         try? FileManager.default.removeItem(at: world.folder)
         try result.get()
@@ -43,6 +50,8 @@ final class World: Sendable {
     private func endPrograms() {
         for program in programs.withLockedValue({ $0 }) { program.send(SIGKILL) }
     }
+
+    var databaseURL: String { database.url(in: self) }
 
     func path(_ name: String) -> String { folder.appending(path: name).path() }
 
@@ -64,7 +73,7 @@ final class World: Sendable {
     private var environment: [String: String] {
         let own = [
             "HOME": folder.path(), "TMPDIR": folder.path(), "NO_COLOR": "1",
-            "DATABASE_URL": "sqlite:\(path("clipbridge.sqlite"))", "CLIPBRIDGE_SPOOL_DIR": path("spool"),
+            "DATABASE_URL": databaseURL, "CLIPBRIDGE_SPOOL_DIR": path("spool"),
         ]
         return Self.inherited.merging(own) { _, own in own }
     }
@@ -90,14 +99,6 @@ final class World: Sendable {
         let program = try start(arguments, settings, of: executable)
         let status = try await program.exitCode(within: limit)
         return FinishedProgram(status: status, output: program.output, error: program.error)
-    }
-
-    /// The rows that a query on the database gives, as the sqlite3 shell prints them.
-    func sqlite(_ query: String) async throws -> String {
-        let found = try await run(
-            ["-cmd", ".timeout 10000", path("clipbridge.sqlite"), query], of: "/usr/bin/sqlite3")
-        try #require(found.status == 0, "sqlite3: \(found.error)")
-        return found.output.trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
     /// How much of a clip's MP4 the spool holds.
