@@ -18,6 +18,55 @@ import Testing
         ]
     }
 
+    // MARK: Other programs
+
+    /// An application asks for all its clips in one statement.
+    @Test func requestsInBulkAreDecidedWhileWebhooksAreServed() async throws {
+        try await World.run(on: .postgres()) { world in
+            let given = ProcessInfo.processInfo.environment["CLIPBRIDGE_TEST_REQUESTS"]
+            let count = given.flatMap { Int($0) } ?? 5_000
+            let sandbox = try await world.sandbox()
+            let replicas = try await [
+                world.bridge(sandbox, Self.settings(0, world)), world.bridge(sandbox, Self.settings(1, world)),
+            ]
+            _ = try await world.query(
+                """
+                ALTER TABLE clips ADD COLUMN title text;
+                INSERT INTO clips (cloudflare_uid, status, processing_details, title)
+                SELECT 'bulk' || n, 'error', jsonb_build_object('mine', n), 'Title ' || n FROM generate_series(1, \(count)) n
+                """)
+            let sum =
+                "SELECT md5(string_agg(title || (processing_details ->> 'mine'), ',' ORDER BY cloudflare_uid)) FROM clips "
+                + "WHERE cloudflare_uid LIKE 'bulk%'"
+            let before = try await world.query(sum)
+            try await until("all rows", within: .seconds(300)) {
+                try await world.query("SELECT count(*) FROM clipbridge_clips WHERE uid LIKE 'bulk%'") == "\(count)"
+            }
+            let sender = WebhookStream(bridges: replicas, secret: sandbox.secret, perSecond: 50)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await sender.run() }
+                defer { group.cancelAll() }
+                let start = ContinuousClock.now
+                _ = try await world.query(
+                    "UPDATE clips SET processing_details = processing_details || '{\"requested_status\": \"error\"}' "
+                        + "WHERE cloudflare_uid LIKE 'bulk%'")
+                let left = "SELECT count(*) FROM clips WHERE processing_details ? 'requested_status'"
+                try await until("the last request", within: .seconds(500)) {
+                    try await letPass(.milliseconds(500))
+                    return try await world.query(left) == "0"
+                }
+                print(
+                    "\(count) requests decided in \(ContinuousClock.now - start), \(sender.acknowledged.count) webhooks meanwhile"
+                )
+            }
+            #expect(sender.refusals == 0 && sender.otherAnswers == [] && sender.acknowledged.count > 50)
+            #expect(try await world.query(sum) == before)
+            let entries = "SELECT count(*) FROM clipbridge_signals WHERE uid LIKE 'bulk%' AND outcome = 'merged'"
+            #expect(try await world.query(entries) == "\(count)")
+            #expect(try await world.run(["store", "verify"]).status == 0)
+        }
+    }
+
     // MARK: A pooler
 
     /// Sessions are not ours behind it, and notifications do not come through.
