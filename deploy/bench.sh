@@ -41,4 +41,4 @@ case "${1:-}" in
     --help | -h) usage ;;
     *) wrong_option "what to measure is missing or unknown; there are: transfer, ingest" ;;
 esac
-[[ "$status" -eq 0 ]]
+has_succeeded

@@ -1,8 +1,9 @@
 # clipbridge
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 #
-# What the benchmarks of deploy/bench.sh share: options, programs, nginx, facts about the machine.
+# What the benchmarks of deploy/bench.sh share: options, programs, nginx, facts about the machine. Some of its variables
+# are used only by the files that read this one.
 
 # shellcheck source-path=SCRIPTDIR source=../storage.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../storage.sh"
@@ -29,6 +30,15 @@ wrong_option() {
 
 check_number() {
     [[ "$2" =~ ^[1-9][0-9]*$ ]] || wrong_option "$1 is \"$2\"; accepted is a number from 1"
+}
+
+# The other measurements still take place, and the script ends with 1.
+fail_at_end() {
+    status=1
+}
+
+has_succeeded() {
+    [[ "$status" -eq 0 ]]
 }
 
 wants() {

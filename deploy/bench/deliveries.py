@@ -25,14 +25,18 @@ Webhook-Signature: time=%s,sig1=%s\r
 """
 
 
+def sample_body():
+    with open(SAMPLE, "rb") as file:
+        return file.read().rstrip()
+
+
 def clip_uids():
     return [hashlib.sha256(b"clip %d" % number).hexdigest()[:32].encode() for number in range(CLIPS)]
 
 
 def write(path, count, secret):
     """Writes that many requests, signed now, and returns the bytes of one."""
-    with open(SAMPLE, "rb") as file:
-        sample = file.read().rstrip()
+    sample = sample_body()
     halves = [sample.replace(SAMPLE_UID, uid).split(SAMPLE_PERCENT) for uid in clip_uids()]
     now = b"%d" % time.time()
     length = 0

@@ -137,9 +137,12 @@ class Bridge:
             self.launch(url, closed_port)
             if self.answers():
                 return
+            code = self.process.poll()
             self.stop()
         with open(f"{self.options.folder}/clipbridge.log", encoding="utf-8", errors="replace") as file:
-            raise RoundError(f"clipbridge serve did not start: {file.read().strip()[-1000:]}")
+            words = file.read().strip()[-1000:] or "it said nothing"
+        reason = "does not answer" if code is None else f"ended with {code}"
+        raise RoundError(f"clipbridge serve {reason}: {words}")
 
     def launch(self, url, closed_port):
         chosen, self.port = reserve_port()
@@ -348,7 +351,7 @@ def main():
     names = ("seconds", "connections", "rounds")
     everything = {name: getattr(options, name) for name in names}
     everything |= {"wrk_threads": bench.threads, "clips": deliveries.CLIPS, "runs": []}
-    everything["body_bytes"] = os.path.getsize(deliveries.SAMPLE)
+    everything["body_bytes"] = len(deliveries.sample_body())
     for result in bench.rounds():
         everything["runs"].append(result)
         with open(options.results, "w", encoding="utf-8") as file:

@@ -94,11 +94,15 @@ start_peers() {
     fi
 }
 
+# It prints its version with its help, and calls that a failure.
+wrk_version() {
+    { wrk --version || true; } 2>&1 | sed -n '1s/^wrk \([^ ]*\).*/\1/p'
+}
+
 ingest_facts() {
     machine_facts
-    # It prints its version with its help, and calls that a failure.
-    printf 'Versions: wrk %s; nginx %s; SQLite %s' "$({ wrk --version || true; } 2>&1 | sed -n '1s/^wrk \([^ ]*\).*/\1/p')" \
-        "$("$nginx" -v 2>&1 | sed 's|.*nginx/||')" "$(sqlite3 --version | cut --delimiter=' ' --fields=1)"
+    printf 'Versions: wrk %s; nginx %s; SQLite %s' "$(wrk_version)" "$("$nginx" -v 2>&1 | sed 's|.*nginx/||')" \
+        "$(sqlite3 --version | cut --delimiter=' ' --fields=1)"
     if wants "$targets" postgres; then
         printf '; PostgreSQL %s' "$("$postgres_bin/postgres" --version | sed 's/^[^0-9]*//; s/ .*//')"
     fi
@@ -119,7 +123,7 @@ ingest() {
     fi
     run "$python" "$benches/ingest.py" --targets "$targets,nginx" --rounds "$rounds" --seconds "$seconds" \
         --connections "$connections" --folder "$folder" --results "$folder/results.json" --clipbridge "$clipbridge" \
-        --nginx-port "$nginx_port" --nginx-pid "$nginx_pid" "${arguments[@]}" || status=1
+        --nginx-port "$nginx_port" --nginx-pid "$nginx_pid" "${arguments[@]}" || fail_at_end
     [[ -e "$folder/results.json" ]] || unavailable "Nothing could be measured."
     if [[ -n "$json" ]]; then
         cp -- "$folder/results.json" "$json"

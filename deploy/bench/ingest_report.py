@@ -21,8 +21,8 @@ NOTES = """\
 Median (least–most) of the rounds; ratios are of medians. Acknowledged: answers with status 200 and `accepted`, over all
 rounds; stored: deliveries that the store holds after the server was killed by SIGKILL. More may be stored than were
 acknowledged: those whose answer was on its way when the time was over. Every body is sent once, but to nginx. wrk runs
-on the same cores, sends the next post on a connection when the one before is answered, and verifies no latency of its
-own. CPU: user and system time of the server in a round, PostgreSQL's processes apart. Cloudflare and R2 are a port that
+on the same cores, and sends the next post on a connection when the one before was answered, so that with more
+connections an answer takes longer. CPU: of the server in a round, + PostgreSQL's. Cloudflare and R2 are a port that
 refuses connections, so the clips' inquiries fail while webhooks come in.
 """
 
@@ -31,6 +31,7 @@ class Figures:
     """What one target did in the rounds."""
 
     def __init__(self, runs):
+        self.count = len(runs)
         self.failures = sum(1 for run in runs if run["error"])
         good = [run for run in runs if not run["error"]]
         self.rate = [run["per_second"] for run in good]
@@ -47,7 +48,7 @@ class Figures:
 def label(target, figures):
     text = LABELS[target]
     if figures.failures:
-        text += f" ({figures.failures} rounds failed)"
+        text += f" ({figures.failures} of {figures.count} rounds failed)"
     if figures.others:
         text += f" ({figures.others:,} posts were not accepted)"
     return text
@@ -81,7 +82,8 @@ def verdict(runs):
         return f"FAILED: {lost:,} acknowledged deliveries are not in their stores."
     if failed:
         return f"FAILED: {failed} of {len(runs)} runs, see standard error."
-    return f"Every one of {sum(run['accepted'] for run in kept):,} acknowledged deliveries was in its store."
+    total = sum(run["accepted"] for run in kept)
+    return f"Every one of {total:,} acknowledged deliveries, the warm-up's too, was in its store."
 
 
 def main():
@@ -92,8 +94,8 @@ def main():
     figures = {target: Figures([run for run in runs if run["target"] == target]) for target in order}
     print("## clipbridge: ingest benchmark\n")
     print_facts(sys.argv[2])
-    print(f"\n{results['rounds']} rounds of {results['seconds']} s; {results['connections']} connections, ", end="")
-    print(f"{results['wrk_threads']} wrk threads; bodies of {results['body_bytes']:,} bytes ", end="")
+    print(f"\nRounds: {results['rounds']} of {results['seconds']} s; connections: {results['connections']}; ", end="")
+    print(f"wrk's threads: {results['wrk_threads']}; bodies: {results['body_bytes']:,} bytes each, ", end="")
     print(f"about {results['clips']:,} clips.\n")
     heads = ["", "requests/s", "p50 ms", "p99 ms", "acknowledged", "stored", "rate ÷ SQLite", "CPU s"]
     print(lines(heads))

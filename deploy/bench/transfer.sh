@@ -155,7 +155,7 @@ measure() {
         --access-key "$storage_access_key" --secret-key "$storage_secret_key" --source "$folder/www/clip-0.mp4" \
         --folder "$folder" --results "$folder/results.json" --clipbridge "$clipbridge" \
         --rclone "$tools/bench/bin/rclone" --aws "$tools/bench/bin/aws" --curl "$(command -v curl)" \
-        "${watched[@]}" || status=1
+        "${watched[@]}" || fail_at_end
 }
 
 storage_port() {
@@ -195,7 +195,7 @@ measure_delayed_by_netem() {
     mv -- "$folder/www" "$folder/delayed/www"
     mv -- "$folder/results.json" "$folder/delayed/results.json" 2>/dev/null || true
     run env BENCH_FOLDER="$folder/delayed" BENCH_SIZE="$size" BENCH_ROUNDS="$rounds" BENCH_TOOLS="$tool_names" \
-        BENCH_CLIPBRIDGE="$clipbridge" unshare --net "$root/deploy/bench.sh" inside || status=1
+        BENCH_CLIPBRIDGE="$clipbridge" unshare --net "$root/deploy/bench.sh" inside || fail_at_end
     mv -- "$folder/delayed/results.json" "$folder/results.json"
 }
 
