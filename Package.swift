@@ -199,7 +199,8 @@ let package = Package(
         .testTarget(
             name: "CloudflareStreamTests",
             dependencies: [
-                "ClipLifecycle", "CloudflareStream", "OutboundHTTP", concurrencyHelpers, httpTypes, logging, metrics,
+                "BridgeTesting", "ClipLifecycle", "CloudflareStream", "OutboundHTTP", concurrencyHelpers, httpTypes,
+                logging, metrics,
                 metricsTestKit,
             ],
             swiftSettings: safe

@@ -28,6 +28,7 @@ package enum ClipStoreConformance {
         case ledgerRefoldsToTheTable
         case transferIsKept
         case countsFollowTheStatuses
+        case copyOfAStoreGoesOnWhereItWas
     }
 
     package static func run(_ name: Case, on store: some ClipStore) async throws {
@@ -51,6 +52,7 @@ package enum ClipStoreConformance {
         case .ledgerRefoldsToTheTable: try await refold(store)
         case .transferIsKept: try await transferIsKept(store)
         case .countsFollowTheStatuses: try await counts(store)
+        case .copyOfAStoreGoesOnWhereItWas: try await copy(store)
         }
     }
 
@@ -242,6 +244,52 @@ package enum ClipStoreConformance {
         #expect(seen.count == Set(seen).count)
         #expect(Set(seen) == Set((0..<25).map(uid)))
         #expect(try await store.read { try $0.clips(changedAfter: 0, limit: 100).count } == 25)
+    }
+
+    // MARK: Copies
+
+    private static func copy(_ store: some ClipStore) async throws {
+        let source = MemoryClipStore()
+        for number in 0..<5 {
+            try await register(uid(number), .mp4Downloading, details: ["mine": .integer(Int64(number))], on: source)
+            _ = try await source.record(delivery(uid(number), .complete, body: "body \(number)"))
+        }
+        let record = TransferRecord(
+            sourceURL: "https://host/a.mp4", spoolPath: "/spool/a", spoolHost: "host", objectKey: "a.mp4",
+            parts: [TransferPart(number: 1, size: 5, sha256: "aa")])
+        try await source.write { $0.putTransfer(record, of: uid(1)) }
+        _ = try await claim(on: source)
+        let script = script(at: 6)
+        _ = try await source.write { try script.applyPending(limit: 2, in: $0) }
+
+        // In pages, and once more after it was broken off and the source has gone on.
+        _ = try await StoreCopy.run(from: source, to: store, page: 2)
+        _ = try await source.write { try script.applyPending(limit: 1, in: $0) }
+        let again = try await StoreCopy.run(from: source, to: store, page: 2)
+        #expect(again.deliveries == 0 && again.clips == 5)
+
+        for number in 0..<5 {
+            let (here, there) = try await (
+                source.read { $0.clip(uid(number)) }, store.read { try $0.clip(uid(number)) }
+            )
+            var expected = try #require(here)
+            expected.work?.lease = nil
+            #expect(there == expected)
+            let histories = try await (
+                source.read { $0.history(of: uid(number)) }, store.read { try $0.history(of: uid(number)) }
+            )
+            #expect(histories.0 == histories.1)
+        }
+        #expect(try await store.read { try $0.transfer(of: uid(1)) } == record)
+        #expect(try await store.read { try $0.counters() } == source.read { $0.counters() })
+        #expect(try await store.record(delivery(uid(1), .complete, body: "body 1")) == .duplicate(of: "2"))
+        #expect(try await LedgerVerification.run(on: store).differences == [])
+
+        // The copy has a life of its own: new numbers go on, and it is not written over.
+        _ = try await store.record(delivery(uid(9), .queued, body: "new"))
+        #expect(try await store.read { try $0.deliveries(uid: nil, before: nil, limit: 1).first?.id ?? 0 } > 5)
+        let error = await #expect(throws: StoreError.self) { try await StoreCopy.run(from: source, to: store) }
+        #expect(error?.code == .inUse)
     }
 
     // MARK: Work

@@ -80,8 +80,9 @@ public protocol StoreTransaction {
 
     // MARK: Rows of an adopted table
 
-    /// Rows with a valid uid and one of our statuses that the bridge has not met; at most `limit`.
-    func unmetClips(limit: Int) throws -> [ClipRecord]
+    /// Rows with a valid uid and one of our statuses that the bridge has not met, in the order of their uids, after the
+    /// given one; at most `limit`.
+    func unmetClips(after: ClipUID?, limit: Int) throws -> [ClipRecord]
     /// Rows with a `requested_status`; at most `limit`.
     func requestingRows(limit: Int) throws -> [RequestingRow]
     /// Removes `requested_status` and `status_request_time` from a row.

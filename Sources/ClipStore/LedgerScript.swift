@@ -356,14 +356,20 @@ public struct LedgerScript: Sendable {
 
     // MARK: Other programs
 
-    /// Takes rows that other programs inserted into the ledger, at the status that they have.
-    public func adopt(limit: Int, in store: some StoreTransaction) throws -> Int {
+    /// Takes rows that other programs inserted into the ledger, at the status that they have: a page in the order of
+    /// their uids.
+    /// - Returns: how many were taken, and where the next page begins; nil behind the last.
+    public func adopt(
+        after: ClipUID? = nil, limit: Int, in store: some StoreTransaction
+    ) throws -> (count: Int, next: ClipUID?) {
         let script = timed(by: store)
-        return try store.unmetClips(limit: limit).count { row in
+        let rows = try store.unmetClips(after: after, limit: limit)
+        let count = try rows.count { row in
             guard let status = row.status else { return false }
             let pending = try store.pendingEntries(of: row.uid).first
             return try script.adopt(row, at: status, as: pending, in: store) != nil
         }
+        return (count, rows.last?.uid)
     }
 
     /// - Parameter pending: the ledger's oldest undecided entry of the clip, which may be this very adoption.

@@ -144,8 +144,9 @@ public final class MemoryTransaction: StoreTransaction {
 
     // MARK: Rows of an adopted table
 
-    public func unmetClips(limit: Int) -> [ClipRecord] {
-        let unmet = state.rows.keys.sorted().compactMap(ClipUID.init).filter { state.clips[$0] == nil }
+    public func unmetClips(after: ClipUID?, limit: Int) -> [ClipRecord] {
+        let unmet = state.rows.keys.sorted().compactMap(ClipUID.init)
+            .filter { state.clips[$0] == nil && $0.rawValue > after?.rawValue ?? "" }
         return Array(unmet.compactMap(clip).filter { $0.status != nil }.prefix(limit))
     }
 

@@ -79,6 +79,8 @@ private final class LevelInMemory: BudgetLevelKeeper {
 package final class SharedRateBudget: RequestBudget {
     private let keeper: any BudgetLevelKeeper
     private let machine: NIOLockedValueBox<RateBudgetMachine>
+    /// Where nobody has asked for anything yet.
+    private let untouched: RateBudgetMachine.Level
     private let clock: any WallClock
     private let gauge: Gauge
 
@@ -89,7 +91,9 @@ package final class SharedRateBudget: RequestBudget {
         metrics: any MetricsFactory = MetricsSystem.factory
     ) {
         self.keeper = keeper
-        self.machine = NIOLockedValueBox(RateBudgetMachine(limits: limits, now: clock.now()))
+        let machine = RateBudgetMachine(limits: limits, now: clock.now())
+        self.machine = NIOLockedValueBox(machine)
+        self.untouched = machine.level
         self.clock = clock
         self.gauge = Gauge(label: "clipbridge_cloudflare_budget_remaining", factory: metrics)
         gauge.record(Int(limits.burst))
@@ -136,9 +140,9 @@ package final class SharedRateBudget: RequestBudget {
         _ body: @Sendable @escaping (inout RateBudgetMachine, Timestamp) -> Value
     ) async throws(StreamError) -> Value {
         do {
-            return try await keeper.withLevel { [machine, gauge] level, now in
+            return try await keeper.withLevel { [machine, gauge, untouched] level, now in
                 machine.withLockedValue { machine in
-                    if let level { machine.level = level }
+                    machine.level = level ?? untouched
                     let value = body(&machine, now)
                     gauge.record(machine.remaining(now: now))
                     level = machine.level

@@ -207,19 +207,13 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
     private func takeForeignWrites(isOwed: Bool) async -> Bool {
         do {
             guard try await store.foreignWritesSinceLastCall() || isOwed else { return true }
-            var more = true
-            while more, !Task.isCancelled {
+            try await adoptRows()
+            while !Task.isCancelled {
                 let script = script()
-                let (adopted, lifted) = try await store.write {
-                    (
-                        try script.adopt(limit: Self.foreignMax, in: $0),
-                        try script.liftRequests(limit: Self.foreignMax, in: $0)
-                    )
-                }
+                let lifted = try await store.write { try script.liftRequests(limit: Self.foreignMax, in: $0) }
+                if lifted.isEmpty { break }
                 note(lifted)
-                if adopted > 0 { logger.info("rows adopted", metadata: ["rows": "\(adopted)"]) }
-                if adopted > 0 || !lifted.isEmpty { work.wake() }
-                more = adopted > 0 || !lifted.isEmpty
+                work.wake()
             }
             metrics.foreignRows(try await store.read { try $0.foreignRowCount() })
             return true
@@ -227,6 +221,19 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
             await pauseAfter(error, "reading other programs' rows failed")
             return false
         }
+    }
+
+    private func adoptRows() async throws {
+        var next: ClipUID?
+        repeat {
+            let (script, after) = (script(), next)
+            let page = try await store.write { try script.adopt(after: after, limit: Self.foreignMax, in: $0) }
+            if page.count > 0 {
+                logger.info("rows adopted", metadata: ["rows": "\(page.count)"])
+                work.wake()
+            }
+            next = page.next
+        } while next != nil && !Task.isCancelled
     }
 
     private func tidyUp() async {

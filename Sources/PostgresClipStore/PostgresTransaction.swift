@@ -19,6 +19,8 @@ public final class PostgresTransaction: StoreTransaction {
     private let usesSavepoints: Bool
     private var locked: Set<ClipUID> = []
     private var changed: [ClipUID] = []
+    /// Rows of clips that are held, as they were last read, until they are written: a decision looks several times.
+    private var known: [ClipUID: ClipRecord?] = [:]
     /// What other replicas have to be told of.
     private(set) var stored = false
 
@@ -114,7 +116,8 @@ public final class PostgresTransaction: StoreTransaction {
     }
 
     public func clip(_ uid: ClipUID) throws -> ClipRecord? {
-        try rows(
+        if let clip = known[uid] { return clip }
+        let clip = try rows(
             """
             SELECT \(tableColumns), \(Self.ownColumns) FROM \(schema.table.sql) c
             LEFT JOIN clipbridge_clips b ON b.uid = $1::text
@@ -122,6 +125,8 @@ public final class PostgresTransaction: StoreTransaction {
             WHERE \(uidColumn) = $1::text
             """, [.text(uid.rawValue)]
         ).first.map(Self.clip)
+        if locked.contains(uid) { known[uid] = .some(clip) }
+        return clip
     }
 
     public func clips(status: ClipStatus?, before: Int64?, limit: Int) throws -> [ClipRecord] {
@@ -157,6 +162,7 @@ public final class PostgresTransaction: StoreTransaction {
         _ uid: ClipUID, machine: ClipStateMachine, patch: Details, at now: Timestamp
     ) throws -> String? {
         guard case .at(let status) = machine.position else { return "a clip needs a status" }
+        known[uid] = nil
         let table = [PostgresValue.text(uid.rawValue), .text(status.rawValue), .text(try Self.jsonb(patch))]
         let refusal = try guarded {
             let updated = try self.execute(
@@ -188,6 +194,7 @@ public final class PostgresTransaction: StoreTransaction {
         _ uid: ClipUID, from: ClipStatus, machine: ClipStateMachine, patch: Details, at now: Timestamp
     ) throws -> Bool {
         guard case .at(let status) = machine.position else { return false }
+        known[uid] = nil
         var isWritten = false
         let refusal = try guarded {
             isWritten =
@@ -245,17 +252,18 @@ public final class PostgresTransaction: StoreTransaction {
     private var hasValidUID: String { "\(uidColumn) ~ '^[0-9A-Za-z_-]{1,\(ClipUID.lengthMax)}$'" }
     private static let statusList = ClipStatus.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
 
-    public func unmetClips(limit: Int) throws -> [ClipRecord] {
+    public func unmetClips(after: ClipUID?, limit: Int) throws -> [ClipRecord] {
         let isUnmet = "b.uid IS NULL AND c.status::text IN (\(Self.statusList)) AND \(hasValidUID)"
         let table = "\(schema.table.sql) c LEFT JOIN clipbridge_clips b ON \(ownUID) = \(uidColumn)"
         let taken = try take(
-            "SELECT \(uidColumn) AS uid FROM \(table) WHERE \(isUnmet) LIMIT $1", [.init(generous(limit))],
-            limit: limit)
+            "SELECT \(uidColumn) AS uid FROM \(table) WHERE \(isUnmet) AND \(uidColumn) > $1 "
+                + "ORDER BY \(uidColumn) LIMIT $2",
+            [.text(after?.rawValue ?? ""), .init(limit)], limit: limit)
         if taken.isEmpty { return [] }
         return try rows(
             """
             SELECT \(tableColumns), \(Self.ownColumns) FROM \(table) LEFT JOIN clipbridge_work w ON w.uid = b.uid
-            WHERE \(isUnmet) AND \(uidColumn) = ANY ($1::text[])
+            WHERE \(isUnmet) AND \(uidColumn) = ANY ($1::text[]) ORDER BY \(uidColumn)
             """, [.init(taken)]
         ).map(Self.clip)
     }
@@ -278,6 +286,7 @@ public final class PostgresTransaction: StoreTransaction {
     }
 
     public func clearRequest(uid: String) throws {
+        if let uid = ClipUID(uid) { known[uid] = nil }
         try execute(
             "UPDATE \(schema.table.sql) AS c SET processing_details = c.processing_details "
                 + "- '\(DetailKey.requestedStatus)' - '\(DetailKey.statusRequestTime)' WHERE \(uidColumn) = $1",
@@ -464,6 +473,7 @@ public final class PostgresTransaction: StoreTransaction {
     }
 
     public func putWork(_ work: Work) throws {
+        known[work.uid] = nil
         try execute(
             """
             INSERT INTO clipbridge_work (
@@ -487,6 +497,7 @@ public final class PostgresTransaction: StoreTransaction {
     }
 
     public func removeWork(of uid: ClipUID) throws {
+        known[uid] = nil
         try execute("DELETE FROM clipbridge_work WHERE uid = $1", [.text(uid.rawValue)])
     }
 
@@ -752,6 +763,7 @@ public final class PostgresTransaction: StoreTransaction {
     }
 
     public func restore(_ clip: ClipRecord) throws {
+        known[clip.uid] = nil
         let table = [
             PostgresValue.text(clip.uid.rawValue), .init(clip.statusWord), .text(try Self.jsonb(clip.details)),
         ]

@@ -163,10 +163,11 @@ public struct SQLiteTransaction: StoreTransaction {
 
     private static let statusList = ClipStatus.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
 
-    public func unmetClips(limit: Int) throws -> [ClipRecord] {
-        try rows(
-            "\(clipsFromTable) WHERE b.uid IS NULL AND c.status IN (\(Self.statusList)) AND \(hasValidUID) LIMIT ?",
-            [limit]
+    public func unmetClips(after: ClipUID?, limit: Int) throws -> [ClipRecord] {
+        let uid = "c.\(schema.uidColumn.sql)"
+        return try rows(
+            "\(clipsFromTable) WHERE b.uid IS NULL AND c.status IN (\(Self.statusList)) AND \(hasValidUID) "
+                + "AND \(uid) > ? ORDER BY \(uid) LIMIT ?", [after?.rawValue ?? "", limit]
         ).map(Self.clip)
     }
 

@@ -50,8 +50,8 @@ import Testing
                 + "(SELECT id, title, price, stamp FROM \(application.name)) t"
             let before = try await application.column(foreign)
             let script = script
-            #expect(try await store.write { try script.adopt(limit: 10, in: $0) } == 2)
-            #expect(try await store.write { try script.adopt(limit: 10, in: $0) } == 0)
+            #expect(try await store.write { try script.adopt(limit: 10, in: $0).count } == 2)
+            #expect(try await store.write { try script.adopt(limit: 10, in: $0).count } == 0)
             #expect(try await store.read { try $0.foreignRowCount() } == 3)
             let clip = try await store.read { [one] in try $0.clip(one) }
             #expect(clip?.status == .queued)
@@ -129,7 +129,7 @@ import Testing
             #expect(try await store.foreignWritesSinceLastCall())
             #expect(try await !store.foreignWritesSinceLastCall())
             let script = script
-            _ = try await store.write { try script.adopt(limit: 10, in: $0) }
+            _ = try await store.write { try script.adopt(limit: 10, in: $0).count }
             #expect(try await !store.foreignWritesSinceLastCall())
             try await application.execute("UPDATE \(application.name) SET status = 'queued' WHERE id = 2")
             try await eventually { try await store.foreignWritesSinceLastCall() }
@@ -211,7 +211,7 @@ import Testing
             let store = try database.store()
             try await store.migrate()
             let script = script
-            #expect(try await store.write { try script.adopt(limit: 10, in: $0) } == 1)
+            #expect(try await store.write { try script.adopt(limit: 10, in: $0).count } == 1)
             #expect(try await store.read { try $0.clips(status: .queued, before: nil, limit: 9).count } == 1)
             try await store.close()
         }

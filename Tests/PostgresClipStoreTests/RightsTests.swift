@@ -87,7 +87,7 @@ import Testing
         ) { store, _, _ in
             try await store.migrate()
             let script = script
-            #expect(try await store.write { try script.adopt(limit: 10, in: $0) } == 1)
+            #expect(try await store.write { try script.adopt(limit: 10, in: $0).count } == 1)
         }
     }
 
@@ -102,7 +102,7 @@ import Testing
                     + "SELECT tgname::text FROM pg_trigger WHERE tgrelid = 'clips'::regclass")
             #expect(objects == [])
             let script = script
-            #expect(try await store.write { try script.adopt(limit: 10, in: $0) } == 1)
+            #expect(try await store.write { try script.adopt(limit: 10, in: $0).count } == 1)
             try await database.execute("UPDATE clips SET processing_details = '{\"requested_status\": \"complete\"}'")
             let lifted = try await store.write { try script.liftRequests(limit: 10, in: $0) }
             #expect(lifted.map(\.to) == [.complete])

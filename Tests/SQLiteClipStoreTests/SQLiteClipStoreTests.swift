@@ -108,8 +108,8 @@ import Testing
     @Test func rowsOfAnApplicationAreAdoptedAtTheirStatus() async throws {
         try await withApplication { store, application in
             let script = script
-            #expect(try await store.write { try script.adopt(limit: 10, in: $0) } == 2)
-            #expect(try await store.write { try script.adopt(limit: 10, in: $0) } == 0)
+            #expect(try await store.write { try script.adopt(limit: 10, in: $0).count } == 2)
+            #expect(try await store.write { try script.adopt(limit: 10, in: $0).count } == 0)
             #expect(try await store.read { try $0.foreignRowCount() } == 2)
             let one = try await store.read { try $0.clip(ClipUID("one")!) }
             #expect(one?.status == .queued)
