@@ -225,7 +225,7 @@ let package = Package(
             name: "OperatorAPITests",
             dependencies: [
                 "BridgeTesting", "ClipLifecycle", "ClipStore", "Monitor", "OperatorAPI", httpTypes, hummingbird,
-                hummingbirdTesting, logging, concurrencyHelpers, nioCore,
+                hummingbirdTesting, logging, metrics, concurrencyHelpers, nioCore,
             ],
             swiftSettings: safe
         ),

@@ -33,21 +33,23 @@ package struct OperatorActions: Sendable {
     }
 }
 
-/// The operator's JSON API.
+/// The operator's JSON API, and the open routes that tell how the bridge does.
 package struct OperatorAPI<Store: ClipStore>: Sendable {
     let store: Store
     let actions: OperatorActions
     let policy: LifecyclePolicy
     let clock: any WallClock
+    private let metrics: MetricsPage
     private let adminToken: String?
 
     package init(
-        store: Store, actions: OperatorActions, policy: LifecyclePolicy, adminToken: String?,
+        store: Store, actions: OperatorActions, policy: LifecyclePolicy, metrics: MetricsPage, adminToken: String?,
         clock: any WallClock = SystemWallClock()
     ) {
         self.store = store
         self.actions = actions
         self.policy = policy
+        self.metrics = metrics
         self.adminToken = adminToken
         self.clock = clock
     }
@@ -56,6 +58,7 @@ package struct OperatorAPI<Store: ClipStore>: Sendable {
         let open = router.group("").add(middleware: ProblemMiddleware())
         open.get("healthz") { _, _ in Response.json(["status": "ok"]) }
         open.get("readyz") { _, _ in try await readyz() }
+        open.get("metrics") { _, _ in await metrics.response() }
 
         let api = router.group("api").add(middleware: ProblemMiddleware()).add(
             middleware: AccessMiddleware(adminToken: adminToken))

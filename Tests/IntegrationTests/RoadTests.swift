@@ -37,6 +37,31 @@ import Testing
         }
     }
 
+    @Test func metricsTellOfTheRoad() async throws {
+        try await World.run { world in
+            let sandbox = try await world.sandbox()
+            let bridge = try await world.bridge(sandbox)
+            let uid = try await sandbox.copy("sample:1MB")
+            try await bridge.register(uid)
+            try await bridge.clip(uid, reaches: .complete)
+            let lines = [
+                #"clipbridge_actions_total{action="transfer",outcome="done"} 1"#,
+                #"clipbridge_clips{status="complete"} 1"#, #"clipbridge_clips{status="uploading"} 0"#,
+                #"clipbridge_webhooks_total{outcome="accepted"} 0"#,
+                #"clipbridge_signals_total{outcome="applied",status="complete"} 1"#,
+                #"clipbridge_action_seconds_count{action="transfer"} 1"#,
+            ]
+            // The transfer is counted once it has ended, which is after its last report.
+            try await until(
+                "the road in the metrics",
+                holds: {
+                    let page = try await bridge.get("/metrics").text
+                    return lines.allSatisfy { page.contains("\n\($0)\n") }
+                })
+            #expect(try await bridge.get("/metrics").text.contains(uid) == false)
+        }
+    }
+
     @Test func clipCompletesThoughEveryWebhookIsLost() async throws {
         try await World.run { world in
             let sandbox = try await world.sandbox()

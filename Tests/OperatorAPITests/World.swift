@@ -25,10 +25,17 @@ struct World: Sendable {
     let video = NIOLockedValueBox<ActionOutcome>(.observed(Observation(status: .processing)))
     let questions = NIOLockedValueBox(0)
     let wakes = NIOLockedValueBox(0)
+    let registry = PrometheusRegistry()
+    /// In the place of the store's own answer.
+    private let clipCounts: (@Sendable () async throws -> [ClipStatus: Int])?
     private let adminToken: String?
 
-    init(policy: LifecyclePolicy = LifecyclePolicy(), adminToken: String? = World.token) {
+    init(
+        policy: LifecyclePolicy = LifecyclePolicy(), adminToken: String? = World.token,
+        clipCounts: (@Sendable () async throws -> [ClipStatus: Int])? = nil
+    ) {
         self.policy = policy
+        self.clipCounts = clipCounts
         self.adminToken = adminToken
     }
 
@@ -49,7 +56,15 @@ struct World: Sendable {
                 else { return (.malformed, nil) }
                 return (.accepted, Signal(uid: uid, source: .webhook, status: status))
             })
-        return OperatorAPI(store: store, actions: actions, policy: policy, adminToken: adminToken, clock: clock)
+        let metrics = MetricsPage(
+            registry: registry, version: "1.2.3", clipCounts: { try await counts() }, spoolBytes: { 42 }, clock: clock)
+        return OperatorAPI(
+            store: store, actions: actions, policy: policy, metrics: metrics, adminToken: adminToken, clock: clock)
+    }
+
+    private func counts() async throws -> [ClipStatus: Int] {
+        if let clipCounts { return try await clipCounts() }
+        return try await store.read { $0.clipCounts() }
     }
 
     /// Serves the API to `body` without a socket.
@@ -134,6 +149,7 @@ struct Client: Sendable {
     struct Answer: Sendable {
         var status: Int
         var headers: HTTPFields
+        var text: String
         var json: JSONValue
 
         subscript(_ key: String) -> JSONValue? { json.objectValue?[key] }
@@ -161,6 +177,7 @@ struct Client: Sendable {
             let bytes = Data(response.body.readableBytesView)
             return Answer(
                 status: response.status.code, headers: response.headers,
+                text: String(decoding: bytes, as: UTF8.self),
                 json: (try? JSONDecoder().decode(JSONValue.self, from: bytes)) ?? .null)
         }
     }

@@ -30,14 +30,18 @@ struct Bridge<Store: ClipStore>: Sendable {
     private let responder: RouterResponder<BasicRequestContext>
 
     /// Checks the settings; nothing is started.
-    init(settings: Settings, store: Store, logger: Logger) throws {
+    /// - Parameter registry: the one that the process counts in; of another only what is read for a page is shown.
+    init(
+        settings: Settings, store: Store, logger: Logger, registry: PrometheusRegistry = PrometheusRegistry()
+    ) throws {
         self.settings = settings
         self.logger = logger
         self.store = store
         let credentials = try Credentials(settings)
         try settings.checkExposure()
         transport = try CurlTransport(configuration: settings.transportConfiguration, logger: logger)
-        spool = Spool(folder: settings.spoolDirectory, bytesMax: settings.spoolBytesMax)
+        let spool = Spool(folder: settings.spoolDirectory, bytesMax: settings.spoolBytesMax)
+        self.spool = spool
         let stream = StreamClient(
             transport: transport, baseURL: settings.cloudflareAPIBase, accountID: credentials.accountID,
             token: credentials.apiToken, budget: Self.budget(of: credentials.accountID, in: store), logger: logger)
@@ -56,8 +60,12 @@ struct Bridge<Store: ClipStore>: Sendable {
                 retention: settings.retention),
             logger: logger)
         self.monitor = monitor
-        responder = Self.router(settings, credentials, store: store, monitor: monitor, pipeline: pipeline, logger)
-            .buildResponder()
+        let metrics = MetricsPage(
+            registry: registry, version: Clipbridge.version,
+            clipCounts: { try await store.read { try $0.clipCounts() } }, spoolBytes: { spool.bytesUsed() })
+        responder = Self.router(
+            settings, credentials, store: store, monitor: monitor, pipeline: pipeline, metrics: metrics, logger
+        ).buildResponder()
     }
 
     /// Names this process in leases.
@@ -71,7 +79,7 @@ struct Bridge<Store: ClipStore>: Sendable {
 
     private static func router(
         _ settings: Settings, _ credentials: Credentials, store: Store, monitor: Monitor<Store>,
-        pipeline: Pipeline, _ logger: Logger
+        pipeline: Pipeline, metrics: MetricsPage, _ logger: Logger
     ) -> Router<BasicRequestContext> {
         let router = Router(context: BasicRequestContext.self)
         WebhookReceiver(
@@ -90,8 +98,9 @@ struct Bridge<Store: ClipStore>: Sendable {
                 case .malformed: (.malformed, nil)
                 }
             })
-        OperatorAPI(store: store, actions: actions, policy: settings.policy, adminToken: settings.adminToken)
-            .addRoutes(to: router)
+        OperatorAPI(
+            store: store, actions: actions, policy: settings.policy, metrics: metrics, adminToken: settings.adminToken
+        ).addRoutes(to: router)
         return router
     }
 

@@ -4,6 +4,8 @@
 import ArgumentParser
 import ClipStore
 import Logging
+import Metrics
+import OperatorAPI
 import UnixSignals
 
 struct Serve: AsyncParsableCommand {
@@ -19,11 +21,16 @@ struct Serve: AsyncParsableCommand {
         // What is missing is told before a store is made.
         _ = try Credentials(settings)
         try settings.checkExposure()
-        try await serve(settings, from: try settings.openStore(logger: logger), logger)
+        let registry = PrometheusRegistry()
+        // Before any part makes a metric of its own.
+        MetricsSystem.bootstrap(registry)
+        try await serve(settings, from: try settings.openStore(logger: logger), logger, registry)
     }
 
-    private func serve(_ settings: Settings, from store: some ClipStore, _ logger: Logger) async throws {
-        let bridge = try Bridge(settings: settings, store: store, logger: logger)
+    private func serve(
+        _ settings: Settings, from store: some ClipStore, _ logger: Logger, _ registry: PrometheusRegistry
+    ) async throws {
+        let bridge = try Bridge(settings: settings, store: store, logger: logger, registry: registry)
         if settings.adminToken == nil {
             logger.warning(
                 "no admin token: the operator API is open to every program on this machine, and to no other machine")

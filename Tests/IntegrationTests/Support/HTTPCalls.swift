@@ -7,11 +7,12 @@ import Foundation
 import HTTPTypes
 import OutboundHTTP
 
-/// A JSON answer and its status.
+/// An answer, as JSON where it is any, and its status.
 struct Answer: Sendable {
     var status: Int
     var json: JSONValue
     var headers: HTTPFields = [:]
+    var text = ""
 
     subscript(name: String) -> JSONValue? { json.objectValue?[name] }
 }
@@ -26,7 +27,7 @@ extension CurlTransport {
                 sink: .memory(bytesMax: 16 << 20)))
         return Answer(
             status: response.status, json: (try? JSONValue(parsing: response.body)) ?? .null,
-            headers: response.head.headers)
+            headers: response.head.headers, text: String(decoding: response.body, as: UTF8.self))
     }
 }
 
