@@ -17,8 +17,7 @@ struct Clipbridge: AsyncParsableCommand {
         version: version,
         subcommands: [
             Serve.self, SandboxCommand.self, Demo.self, Replay.self, TransferCommand.self, Clips.self,
-            SignalCommand.self, Check.self,
-            StoreCommand.self, ConfigCommand.self,
+            SignalCommand.self, WebhookCommand.self, Check.self, StoreCommand.self, ConfigCommand.self,
         ])
 
     func run() async throws {

@@ -20,7 +20,8 @@ import Testing
             let fault = try await world.run(["sandbox", "--fault", "route=nowhere,kind=reset"])
             #expect(fault.status == 64 && fault.error.contains("nowhere"))
             for command in [
-                [], ["serve"], ["sandbox"], ["demo"], ["replay"], ["clips"], ["signal"], ["check"], ["store"],
+                [], ["serve"], ["sandbox"], ["demo"], ["replay"], ["clips"], ["signal"], ["webhook"], ["check"],
+                ["store"],
             ] {
                 let help = try await world.run(command + ["--help"])
                 #expect(help.status == 0 && help.output.contains("USAGE: clipbridge"))

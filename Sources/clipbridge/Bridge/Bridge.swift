@@ -23,20 +23,26 @@ struct Bridge<Store: ClipStore>: Sendable {
     let settings: Settings
     let logger: Logger
     let store: Store
+    private let reclaimsWebhook: Bool
     private let transport: CurlTransport
+    private let stream: StreamClient
     private let spool: Spool
     private let monitor: Monitor<Store>
     private let pipeline: Pipeline
     private let responder: RouterResponder<BasicRequestContext>
 
     /// Checks the settings; nothing is started.
-    /// - Parameter registry: the one that the process counts in; of another only what is read for a page is shown.
+    /// - Parameters:
+    ///   - reclaimsWebhook: whether a subscription that points elsewhere is taken back.
+    ///   - registry: the one that the process counts in; of another only what is read for a page is shown.
     init(
-        settings: Settings, store: Store, logger: Logger, registry: PrometheusRegistry = PrometheusRegistry()
+        settings: Settings, store: Store, reclaimsWebhook: Bool = false, logger: Logger,
+        registry: PrometheusRegistry = PrometheusRegistry()
     ) throws {
         self.settings = settings
         self.logger = logger
         self.store = store
+        self.reclaimsWebhook = reclaimsWebhook
         let credentials = try Credentials(settings)
         try settings.checkExposure()
         transport = try CurlTransport(configuration: settings.transportConfiguration, logger: logger)
@@ -45,6 +51,7 @@ struct Bridge<Store: ClipStore>: Sendable {
         let stream = StreamClient(
             transport: transport, baseURL: settings.cloudflareAPIBase, accountID: credentials.accountID,
             token: credentials.apiToken, budget: Self.budget(of: credentials.accountID, in: store), logger: logger)
+        self.stream = stream
         let pipeline = Pipeline(
             stream: stream, storage: S3Client(configuration: credentials.storage, transport: transport),
             transport: transport, spool: spool,
@@ -118,14 +125,13 @@ struct Bridge<Store: ClipStore>: Sendable {
                 address: .hostname(settings.host, port: settings.port), logger: logger),
             onServerRunning: { channel in await onServing(channel.localAddress?.port ?? settings.port) },
             logger: logger.at(least: .notice))
+        var services = watches
+        services.append(.init(service: monitor))
+        services.append(.init(service: application))
         // Stopped in reverse: first nothing more is accepted, then what runs is brought to its end.
         let group = ServiceGroup(
             configuration: .init(
-                services: [
-                    .init(service: UploadSweep(store: store, pipeline: pipeline, logger: logger)),
-                    .init(service: monitor), .init(service: application),
-                ],
-                gracefulShutdownSignals: shutdownSignals, logger: logger.at(least: .warning)))
+                services: services, gracefulShutdownSignals: shutdownSignals, logger: logger.at(least: .warning)))
         do {
             try await group.run()
         } catch let error as IOError {
@@ -134,6 +140,14 @@ struct Bridge<Store: ClipStore>: Sendable {
         }
         await transport.stop()
         try await store.close()
+    }
+
+    /// What looks after things outside now and then.
+    private var watches: [ServiceGroupConfiguration.ServiceConfiguration] {
+        let sweep = UploadSweep(store: store, pipeline: pipeline, logger: logger)
+        guard let target = settings.webhookTarget else { return [.init(service: sweep)] }
+        let watch = SubscriptionWatch(target: target, stream: stream, reclaims: reclaimsWebhook, logger: logger)
+        return [.init(service: sweep), .init(service: watch)]
     }
 
     /// Migrates, claims the store, and clears up after a process that died.

@@ -8,7 +8,7 @@ import Foundation
 struct Clips: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Looks at the clips of a running bridge and moves them.",
-        subcommands: [List.self, Show.self, Explain.self, Retry.self, Register.self])
+        subcommands: [List.self, Show.self, Explain.self, Retry.self, Register.self, Import.self])
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Lists clips, newest change first.")

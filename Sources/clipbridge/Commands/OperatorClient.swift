@@ -18,9 +18,14 @@ struct ServerOptions: ParsableArguments {
     @Flag(help: "Print the API's own JSON.")
     var json = false
 
-    func client() async throws -> OperatorClient {
-        let settings = try Settings(try await RawSettings(flags: [:], configFile: configFile))
-        return try OperatorClient(baseURL: server ?? settings.serverURL, token: settings.adminToken)
+    func settings() async throws -> Settings {
+        try Settings(try await RawSettings(flags: [:], configFile: configFile))
+    }
+
+    func client() async throws -> OperatorClient { try client(by: try await settings()) }
+
+    func client(by settings: Settings) throws -> OperatorClient {
+        try OperatorClient(baseURL: server ?? settings.serverURL, token: settings.adminToken)
     }
 }
 
@@ -36,13 +41,22 @@ struct OperatorClient: Sendable {
         self.transport = try CurlTransport(logger: Logger(label: "clipbridge") { _ in SwiftLogNoOpLogHandler() })
     }
 
-    func get(_ path: String) async throws -> JSONValue { try await send(.get, path, body: .none) }
+    func get(_ path: String) async throws -> JSONValue { try await send(.get, path, body: .none).json }
 
     func post(_ path: String, _ body: JSONValue = [:]) async throws -> JSONValue {
-        try await send(.post, path, body: .bytes(Array(JSONText.line(body).utf8)))
+        try await send(.post, path, body: Self.bytes(body)).json
     }
 
-    private func send(_ method: HTTPRequest.Method, _ path: String, body: OutboundBody) async throws -> JSONValue {
+    /// - Returns: whether the bridge did not know the clip.
+    func register(_ body: JSONValue) async throws -> Bool {
+        try await send(.post, "/api/clips", body: Self.bytes(body)).status == 201
+    }
+
+    private static func bytes(_ body: JSONValue) -> OutboundBody { .bytes(Array(JSONText.line(body).utf8)) }
+
+    private func send(
+        _ method: HTTPRequest.Method, _ path: String, body: OutboundBody
+    ) async throws -> (status: Int, json: JSONValue) {
         var request = OutboundRequest(
             method: method, url: baseURL + path, body: body, sink: .memory(bytesMax: 64 << 20))
         request.headers[.accept] = "application/json"
@@ -58,7 +72,7 @@ struct OperatorClient: Sendable {
         guard response.isSuccess, let answer else {
             throw Self.failure(response.status, answer)
         }
-        return answer
+        return (response.status, answer)
     }
 
     private static func failure(_ status: Int, _ answer: JSONValue?) -> CommandFailure {

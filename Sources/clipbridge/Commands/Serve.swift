@@ -13,10 +13,13 @@ struct Serve: AsyncParsableCommand {
         abstract: "Takes webhooks and drives clips to R2, until it is told to stop.",
         discussion: "Every option is also a setting in the environment or the --config file; secrets only there.")
 
+    @Flag(help: "Subscribe the webhook anew when the account's subscription points elsewhere.")
+    var reclaimWebhook = false
     @OptionGroup var options: SettingsOptions
 
     func run() async throws {
         let settings = try await options.load()
+        if reclaimWebhook { _ = try settings.neededWebhookTarget() }
         let logger = settings.makeLogger()
         // What is missing is told before a store is made.
         _ = try Credentials(settings)
@@ -30,7 +33,8 @@ struct Serve: AsyncParsableCommand {
     private func serve(
         _ settings: Settings, from store: some ClipStore, _ logger: Logger, _ registry: PrometheusRegistry
     ) async throws {
-        let bridge = try Bridge(settings: settings, store: store, logger: logger, registry: registry)
+        let bridge = try Bridge(
+            settings: settings, store: store, reclaimsWebhook: reclaimWebhook, logger: logger, registry: registry)
         if settings.adminToken == nil {
             logger.warning(
                 "no admin token: the operator API is open to every program on this machine, and to no other machine")

@@ -1,6 +1,8 @@
 // clipbridge
 // SPDX-License-Identifier: Apache-2.0
 
+import CloudflareStream
+import CurlTransport
 import ObjectStorage
 
 /// What a bridge can not run without.
@@ -12,11 +14,18 @@ struct Credentials: Sendable {
 
     /// - Throws: `SettingsError` naming the first setting that is missing.
     init(_ settings: Settings, needsWebhookSecret: Bool = true) throws(SettingsError) {
-        accountID = try Self.need(settings.cloudflareAccountID, .cloudflareAccountID)
-        apiToken = try Self.need(settings.cloudflareAPIToken, .cloudflareAPIToken)
+        (accountID, apiToken) = try Self.account(settings)
         webhookSecrets = settings.webhookSecrets
         if needsWebhookSecret, webhookSecrets.isEmpty { _ = try Self.need(nil, .cloudflareWebhookSecret) }
         storage = try Self.storage(settings)
+    }
+
+    /// The account and its token alone.
+    static func account(_ settings: Settings) throws(SettingsError) -> (String, String) {
+        (
+            try need(settings.cloudflareAccountID, .cloudflareAccountID),
+            try need(settings.cloudflareAPIToken, .cloudflareAPIToken)
+        )
     }
 
     /// The bucket and its key alone.
@@ -39,6 +48,14 @@ struct Credentials: Sendable {
 }
 
 extension Settings {
+    /// A client for the account with a request budget of its own, for a command that ends.
+    func streamClient() throws -> StreamClient {
+        let (accountID, apiToken) = try Credentials.account(self)
+        return StreamClient(
+            transport: try CurlTransport(configuration: transportConfiguration, logger: .silent),
+            baseURL: cloudflareAPIBase, accountID: accountID, token: apiToken, budget: RateBudget(), logger: .silent)
+    }
+
     /// A bridge without an admin token may only be reached from its own machine.
     func checkExposure() throws(SettingsError) {
         guard adminToken == nil, !isLoopbackHost else { return }
