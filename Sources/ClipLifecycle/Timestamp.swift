@@ -20,7 +20,10 @@ public struct Timestamp: Hashable, Sendable {
 
     public var date: Date { Date(timeIntervalSince1970: Double(milliseconds) / 1000) }
     public var seconds: Int64 { milliseconds / 1000 }
-    public var rfc3339: String { Date.ISO8601FormatStyle(includingFractionalSeconds: true).format(date) }
+    /// The formatter cuts off what is beyond a millisecond, and a `Double` holds about half of them a little too low.
+    public var rfc3339: String {
+        Date.ISO8601FormatStyle(includingFractionalSeconds: true).format(date.addingTimeInterval(0.000_25))
+    }
 
     public static func + (left: Self, right: Duration) -> Self {
         Timestamp(milliseconds: left.milliseconds + right.wholeMilliseconds)
