@@ -114,7 +114,7 @@ let package = Package(
             name: "OperatorAPI",
             dependencies: [
                 "ClipLifecycle", "ClipStore", concurrencyHelpers, crypto, httpTypes, hummingbird, logging, metrics,
-                nioCore,
+                nioCore, serviceLifecycle,
             ],
             swiftSettings: safe
         ),
@@ -225,7 +225,7 @@ let package = Package(
             name: "OperatorAPITests",
             dependencies: [
                 "BridgeTesting", "ClipLifecycle", "ClipStore", "Monitor", "OperatorAPI", httpTypes, hummingbird,
-                hummingbirdTesting, logging, metrics, concurrencyHelpers, nioCore,
+                hummingbirdTesting, logging, metrics, concurrencyHelpers, nioCore, serviceLifecycle,
             ],
             swiftSettings: safe
         ),

@@ -21,18 +21,22 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
     let signals = Wakeup()
     let work = Wakeup()
     let metrics = MonitorMetrics()
+    /// Runs after clips may have changed.
+    let onChange: @Sendable () -> Void
     /// The epochs of the leases under which something runs here.
     let epochs = NIOLockedValueBox<Set<Int64>>([])
 
+    /// - Parameter onChange: runs after clips may have changed, and has to return at once.
     public init(
         store: Store, performer: any ActionPerformer, configuration: MonitorConfiguration,
-        clock: any WallClock = SystemWallClock(), logger: Logger
+        clock: any WallClock = SystemWallClock(), logger: Logger, onChange: @escaping @Sendable () -> Void = {}
     ) {
         self.store = store
         self.performer = performer
         self.configuration = configuration
         self.clock = clock
         self.logger = logger
+        self.onChange = onChange
         self.slots = ActionSlots(transfersMax: configuration.transfersMax, callsMax: configuration.callsMax)
     }
 
@@ -124,8 +128,9 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
         }
     }
 
-    /// Logs and counts decisions.
+    /// Logs and counts decisions, and tells of them.
     func note(_ entries: [LedgerEntry]) {
+        if !entries.isEmpty { onChange() }
         let now = clock.now()
         for entry in entries {
             metrics.count(entry, lag: now - entry.at)
@@ -229,6 +234,7 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
             let (script, after) = (script(), next)
             let page = try await store.write { try script.adopt(after: after, limit: Self.foreignMax, in: $0) }
             if page.count > 0 {
+                onChange()
                 logger.info("rows adopted", metadata: ["rows": "\(page.count)"])
                 work.wake()
             }

@@ -107,6 +107,8 @@ extension Monitor {
                     try script.finish(batch, in: transaction)
                 }
                 note(results.compactMap(\.entry))
+                // Details are written without an entry.
+                onChange()
                 for (result, (request, outcome)) in zip(results, batch)
                 where !result.isCurrent && outcome != .reported {
                     logger.warning("outcome of a lost lease dropped", metadata: metadata(request))
@@ -145,6 +147,7 @@ extension Monitor {
         let script = script()
         let (isCurrent, entry) = try await store.write { try script.report(observation, for: request, in: $0) }
         note(entry.map { [$0] } ?? [])
+        onChange()
         if let entry, entry.reason == .unknownStatus {
             throw ActionFailure(
                 code: "status_refused",

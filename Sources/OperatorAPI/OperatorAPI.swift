@@ -39,15 +39,17 @@ package struct OperatorAPI<Store: ClipStore>: Sendable {
     let actions: OperatorActions
     let policy: LifecyclePolicy
     let clock: any WallClock
+    let events: EventFeed<Store>
     private let metrics: MetricsPage
     private let adminToken: String?
 
     package init(
-        store: Store, actions: OperatorActions, policy: LifecyclePolicy, metrics: MetricsPage, adminToken: String?,
-        clock: any WallClock = SystemWallClock()
+        store: Store, actions: OperatorActions, events: EventFeed<Store>, policy: LifecyclePolicy,
+        metrics: MetricsPage, adminToken: String?, clock: any WallClock = SystemWallClock()
     ) {
         self.store = store
         self.actions = actions
+        self.events = events
         self.policy = policy
         self.metrics = metrics
         self.adminToken = adminToken
@@ -94,6 +96,7 @@ package struct OperatorAPI<Store: ClipStore>: Sendable {
             Route(.get, "deliveries") { request, _ in try await listDeliveries(request) },
             Route(.get, "deliveries/{id}") { _, context in try await showDelivery(context.deliveryID()) },
             Route(.post, "deliveries/{id}/replay") { _, context in try await replayDelivery(context.deliveryID()) },
+            Route(.get, "events") { request, _ in try await streamEvents(request) },
         ]
     }
 

@@ -45,6 +45,18 @@ extension Request {
         return cursor
     }
 
+    /// The last event that the client has; nil for one that begins. The header goes before the query, which stays as it
+    /// was when a browser connects anew.
+    func lastEventID() throws -> Int64? {
+        let query = uri.queryParameters["last_event_id"].map { String($0) }
+        guard let text = headers[.lastEventID] ?? query, !text.isEmpty else { return nil }
+        guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
+            throw Problem.badRequest("Last-Event-ID is \"\(text.prefix(32))\"; it is a number from 0 on")
+        }
+        // A number that does not fit is beyond whatever there is as well.
+        return Int64(text) ?? .max
+    }
+
     func uidFilter() throws -> ClipUID? {
         guard let text = uri.queryParameters["uid"], !text.isEmpty else { return nil }
         guard let uid = ClipUID(text) else { throw Problem.badRequest("\"uid\" is not a clip's uid") }

@@ -13,7 +13,7 @@ import Testing
         (.get, "/api/clips"), (.post, "/api/clips"), (.get, "/api/clips/a"), (.post, "/api/clips/a/signals"),
         (.post, "/api/clips/a/retry"), (.get, "/api/clips/a/explain"), (.post, "/api/cloudflare/enable-mp4"),
         (.post, "/api/cloudflare/upload-to-r2"), (.get, "/api/deliveries"), (.get, "/api/deliveries/1"),
-        (.post, "/api/deliveries/1/replay"), (.get, "/api/nothing"), (.delete, "/api/clips"),
+        (.post, "/api/deliveries/1/replay"), (.get, "/api/events"), (.get, "/api/nothing"), (.delete, "/api/clips"),
     ]
 
     @Test(arguments: [

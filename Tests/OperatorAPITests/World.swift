@@ -20,6 +20,7 @@ struct World: Sendable {
 
     let store = MemoryClipStore()
     let clock = MockClock()
+    let events: EventFeed<MemoryClipStore>
     let policy: LifecyclePolicy
     /// What Cloudflare says of any video.
     let video = NIOLockedValueBox<ActionOutcome>(.observed(Observation(status: .processing)))
@@ -32,12 +33,16 @@ struct World: Sendable {
 
     init(
         policy: LifecyclePolicy = LifecyclePolicy(), adminToken: String? = World.token,
+        eventLimits: EventLimits = EventLimits(),
         clipCounts: (@Sendable () async throws -> [ClipStatus: Int])? = nil
     ) {
+        self.events = EventFeed(store: store, limits: eventLimits, clock: clock, logger: Self.logger)
         self.policy = policy
         self.clipCounts = clipCounts
         self.adminToken = adminToken
     }
+
+    static var logger: Logger { Logger(label: "test") { _ in SwiftLogNoOpLogHandler() } }
 
     private func script() -> LedgerScript { LedgerScript(policy: policy, now: clock.now()) }
 
@@ -59,7 +64,8 @@ struct World: Sendable {
         let metrics = MetricsPage(
             registry: registry, version: "1.2.3", clipCounts: { try await counts() }, spoolBytes: { 42 }, clock: clock)
         return OperatorAPI(
-            store: store, actions: actions, policy: policy, metrics: metrics, adminToken: adminToken, clock: clock)
+            store: store, actions: actions, events: events, policy: policy, metrics: metrics, adminToken: adminToken,
+            clock: clock)
     }
 
     private func counts() async throws -> [ClipStatus: Int] {
@@ -72,7 +78,7 @@ struct World: Sendable {
         let router = Router(context: BasicRequestContext.self)
         router.add(middleware: AuthorityMiddleware())
         api.addRoutes(to: router)
-        let app = Application(router: router, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        let app = Application(router: router, logger: Self.logger)
         try await app.test(.router) { client in
             try await body(Client(client: client, token: adminToken))
         }

@@ -29,6 +29,7 @@ struct Bridge<Store: ClipStore>: Sendable {
     private let spool: Spool
     private let monitor: Monitor<Store>
     private let pipeline: Pipeline
+    private let events: EventFeed<Store>
     private let responder: RouterResponder<BasicRequestContext>
 
     /// Checks the settings; nothing is started.
@@ -60,18 +61,21 @@ struct Bridge<Store: ClipStore>: Sendable {
                 partBytes: settings.partSize, partsMax: settings.partConcurrency),
             logger: logger)
         self.pipeline = pipeline
+        let events = EventFeed(store: store, logger: logger)
+        self.events = events
         let monitor = Monitor(
             store: store, performer: pipeline,
             configuration: MonitorConfiguration(
                 policy: settings.policy, owner: Self.owner, transfersMax: settings.transfersMax,
                 retention: settings.retention),
-            logger: logger)
+            logger: logger, onChange: { events.wake() })
         self.monitor = monitor
         let metrics = MetricsPage(
             registry: registry, version: Clipbridge.version,
             clipCounts: { try await store.read { try $0.clipCounts() } }, spoolBytes: { spool.bytesUsed() })
         responder = Self.router(
-            settings, credentials, store: store, monitor: monitor, pipeline: pipeline, metrics: metrics, logger
+            settings, credentials, store: store, monitor: monitor, pipeline: pipeline, events: events,
+            metrics: metrics, logger
         ).buildResponder()
     }
 
@@ -86,7 +90,7 @@ struct Bridge<Store: ClipStore>: Sendable {
 
     private static func router(
         _ settings: Settings, _ credentials: Credentials, store: Store, monitor: Monitor<Store>,
-        pipeline: Pipeline, metrics: MetricsPage, _ logger: Logger
+        pipeline: Pipeline, events: EventFeed<Store>, metrics: MetricsPage, _ logger: Logger
     ) -> Router<BasicRequestContext> {
         let router = Router(context: BasicRequestContext.self)
         WebhookReceiver(
@@ -106,7 +110,8 @@ struct Bridge<Store: ClipStore>: Sendable {
                 }
             })
         OperatorAPI(
-            store: store, actions: actions, policy: settings.policy, metrics: metrics, adminToken: settings.adminToken
+            store: store, actions: actions, events: events, policy: settings.policy, metrics: metrics,
+            adminToken: settings.adminToken
         ).addRoutes(to: router)
         return router
     }
@@ -128,7 +133,9 @@ struct Bridge<Store: ClipStore>: Sendable {
         var services = watches
         services.append(.init(service: monitor))
         services.append(.init(service: application))
-        // Stopped in reverse: first nothing more is accepted, then what runs is brought to its end.
+        services.append(.init(service: events))
+        // Stopped in reverse: event streams end, for the server waits for them; then nothing more is accepted; then
+        // what runs is brought to its end.
         let group = ServiceGroup(
             configuration: .init(
                 services: services, gracefulShutdownSignals: shutdownSignals, logger: logger.at(least: .warning)))

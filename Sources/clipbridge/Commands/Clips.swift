@@ -8,7 +8,9 @@ import Foundation
 struct Clips: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Looks at the clips of a running bridge and moves them.",
-        subcommands: [List.self, Show.self, Explain.self, Retry.self, Register.self, Import.self])
+        subcommands: [
+            List.self, Show.self, Explain.self, Retry.self, Register.self, Import.self, Watch.self,
+        ])
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Lists clips, newest change first.")
@@ -137,6 +139,16 @@ enum ClipText {
             text(clip["uid"]).padding(toLength: 32, withPad: " ", startingAt: 0),
             text(clip["status"]).padding(toLength: 14, withPad: " ", startingAt: 0),
             "\(text(clip["progress"])) %", text(clip["updated_at"]),
+        ].joined(separator: "  ")
+    }
+
+    /// Where a clip is, for a list of changes.
+    static func change(_ clip: JSONValue) -> String {
+        let clip = clip.objectValue ?? [:]
+        return [
+            text(clip["uid"]).padding(toLength: 32, withPad: " ", startingAt: 0),
+            text(clip["status"]).padding(toLength: 14, withPad: " ", startingAt: 0),
+            "\(text(clip["progress"])) %", text(clip["message"]),
         ].joined(separator: "  ")
     }
 
