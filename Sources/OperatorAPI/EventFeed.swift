@@ -5,7 +5,7 @@ package import ClipLifecycle
 package import ClipStore
 package import Logging
 import NIOConcurrencyHelpers
-package import ServiceLifecycle
+import ServiceLifecycle
 
 /// What bounds the feed and each of its clients.
 package struct EventLimits: Sendable {

@@ -39,8 +39,10 @@ import Testing
                 "SELECT md5(string_agg(title || (processing_details ->> 'mine'), ',' ORDER BY cloudflare_uid)) FROM clips "
                 + "WHERE cloudflare_uid LIKE 'bulk%'"
             let before = try await world.query(sum)
-            try await until("all rows", within: .seconds(300)) {
-                try await world.query("SELECT count(*) FROM clipbridge_clips WHERE uid LIKE 'bulk%'") == "\(count)"
+            try await until("all rows", within: .seconds(500)) {
+                try await letPass(.milliseconds(500))
+                return try await world.query("SELECT count(*) FROM clipbridge_clips WHERE uid LIKE 'bulk%'")
+                    == "\(count)"
             }
             let sender = WebhookStream(bridges: replicas, secret: sandbox.secret, perSecond: 50)
             try await withThrowingTaskGroup(of: Void.self) { group in

@@ -114,7 +114,10 @@ extension StoreCommand {
             }
             try await source.close()
             try await destination.close()
-            guard json else { return Terminal.output("copied \(Self.words(done))") }
+            guard json else {
+                Terminal.output("copied \(Self.words(done))")
+                return
+            }
             Terminal.output(
                 JSONText.line([
                     "ok": true, "clips": .integer(Int64(done.clips)), "entries": .integer(Int64(done.entries)),

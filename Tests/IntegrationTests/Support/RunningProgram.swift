@@ -22,9 +22,11 @@ struct RunningProgram: Sendable {
         process.environment = environment
         process.currentDirectoryURL = folder
         process.standardInput = FileHandle.nullDevice
-        process.standardOutput = try Self.file(outputPath)
-        process.standardError = try Self.file(errorPath)
+        let files = try [Self.file(outputPath), Self.file(errorPath)]
+        (process.standardOutput, process.standardError) = (files[0], files[1])
         try process.run()
+        // The program has its own; a test may run thousands.
+        try files.forEach { try $0.close() }
     }
 
     private static func file(_ path: String) throws -> FileHandle {
