@@ -57,46 +57,76 @@ package struct OperatorAPI<Store: ClipStore>: Sendable {
     }
 
     package func addRoutes<Context: RequestContext>(to router: some RouterMethods<Context>) {
-        let open = router.group("").add(middleware: ProblemMiddleware())
-        open.get("healthz") { _, _ in Response.json(["status": "ok"]) }
-        open.get("readyz") { _, _ in try await readyz() }
-        open.get("metrics") { _, _ in await metrics.response() }
+        let (open, guarded) = (openRoutes(Context.self), routes(Context.self))
+        let outside = router.group("").add(middleware: ProblemMiddleware())
+        for route in open { add(route, to: outside) }
+        let description = APIDescription(
+            version: metrics.version,
+            routes: (open + [Self.descriptionRoute(.null)]).map { ($0.method, $0.path, $0.description) }
+                + guarded.map { ($0.method, "api/\($0.path)", $0.description) }
+        ).json
+        add(Self.descriptionRoute(description), to: outside)
 
         let api = router.group("api").add(middleware: ProblemMiddleware()).add(
             middleware: AccessMiddleware(adminToken: adminToken))
-        for route in routes(Context.self) {
-            api.on(route.path, method: route.method) { request, context in try await route.answer(request, context) }
-        }
-        refuseTheRest(below: api, routes: routes(Context.self))
+        for route in guarded { add(route, to: api) }
+        refuseTheRest(below: api, routes: guarded)
     }
 
+    /// A route is served as it is described.
     private struct Route<Context: RequestContext>: Sendable {
         var method: HTTPRequest.Method
-        var path: RouterPath
+        /// With parameters in braces.
+        var path: String
+        var description: RouteDescription
         var answer: @Sendable (Request, Context) async throws -> Response
 
         init(
-            _ method: HTTPRequest.Method, _ path: RouterPath,
+            _ method: HTTPRequest.Method, _ path: String, _ description: RouteDescription,
             _ answer: @escaping @Sendable (Request, Context) async throws -> Response
         ) {
-            (self.method, self.path, self.answer) = (method, path, answer)
+            (self.method, self.path, self.description, self.answer) = (method, path, description, answer)
         }
+    }
+
+    private func add<Context: RequestContext>(_ route: Route<Context>, to group: RouterGroup<Context>) {
+        group.on(RouterPath(route.path), method: route.method) { request, context in
+            try await route.answer(request, context)
+        }
+    }
+
+    private func openRoutes<Context: RequestContext>(_: Context.Type) -> [Route<Context>] {
+        [
+            Route(.get, "healthz", .health) { _, _ in .json(["status": "ok"]) },
+            Route(.get, "readyz", .readiness) { _, _ in try await readyz() },
+            Route(.get, "metrics", .metrics) { _, _ in await metrics.response() },
+        ]
+    }
+
+    private static func descriptionRoute<Context: RequestContext>(_ description: JSONValue) -> Route<Context> {
+        Route(.get, "openapi.json", .description) { _, _ in .json(description) }
     }
 
     private func routes<Context: RequestContext>(_: Context.Type) -> [Route<Context>] {
         [
-            Route(.get, "clips") { request, _ in try await listClips(request) },
-            Route(.post, "clips") { request, _ in try await registerClip(request) },
-            Route(.get, "clips/{uid}") { _, context in try await showClip(context.uid()) },
-            Route(.post, "clips/{uid}/signals") { request, context in try await signal(request, context.uid()) },
-            Route(.post, "clips/{uid}/retry") { _, context in try await retry(context.uid()) },
-            Route(.get, "clips/{uid}/explain") { _, context in try await explain(context.uid()) },
-            Route(.post, "cloudflare/enable-mp4") { request, _ in try await enableMP4(request) },
-            Route(.post, "cloudflare/upload-to-r2") { request, _ in try await uploadToR2(request) },
-            Route(.get, "deliveries") { request, _ in try await listDeliveries(request) },
-            Route(.get, "deliveries/{id}") { _, context in try await showDelivery(context.deliveryID()) },
-            Route(.post, "deliveries/{id}/replay") { _, context in try await replayDelivery(context.deliveryID()) },
-            Route(.get, "events") { request, _ in try await streamEvents(request) },
+            Route(.get, "clips", .listClips) { request, _ in try await listClips(request) },
+            Route(.post, "clips", .registerClip) { request, _ in try await registerClip(request) },
+            Route(.get, "clips/{uid}", .showClip) { _, context in try await showClip(context.uid()) },
+            Route(.post, "clips/{uid}/signals", .signal) { request, context in
+                try await signal(request, context.uid())
+            },
+            Route(.post, "clips/{uid}/retry", .retry) { _, context in try await retry(context.uid()) },
+            Route(.get, "clips/{uid}/explain", .explain) { _, context in try await explain(context.uid()) },
+            Route(.post, "cloudflare/enable-mp4", .enableMP4) { request, _ in try await enableMP4(request) },
+            Route(.post, "cloudflare/upload-to-r2", .uploadToR2) { request, _ in try await uploadToR2(request) },
+            Route(.get, "deliveries", .listDeliveries) { request, _ in try await listDeliveries(request) },
+            Route(.get, "deliveries/{id}", .showDelivery) { _, context in
+                try await showDelivery(context.deliveryID())
+            },
+            Route(.post, "deliveries/{id}/replay", .replayDelivery) { _, context in
+                try await replayDelivery(context.deliveryID())
+            },
+            Route(.get, "events", .events) { request, _ in try await streamEvents(request) },
         ]
     }
 
@@ -105,7 +135,7 @@ package struct OperatorAPI<Store: ClipStore>: Sendable {
         below api: RouterGroup<Context>, routes: [Route<Context>]
     ) {
         let methods: [HTTPRequest.Method] = [.get, .head, .post, .put, .patch, .delete]
-        for (path, served) in Dictionary(grouping: routes, by: \.path.description) {
+        for (path, served) in Dictionary(grouping: routes, by: \.path) {
             let allowed = served.map(\.method)
             for method in methods where !allowed.contains(method) {
                 api.on(RouterPath(path), method: method) { _, _ -> Response in throw Problem.methodNotAllowed(allowed) }

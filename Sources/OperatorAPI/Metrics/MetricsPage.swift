@@ -15,7 +15,7 @@ package struct MetricsPage: Sendable {
     private static let readingsMax = 4
 
     private let registry: PrometheusRegistry
-    private let version: String
+    let version: String
     private let clipCounts: @Sendable () async throws -> [ClipStatus: Int]
     private let spoolBytes: @Sendable () -> UInt64
     private let clock: any WallClock
