@@ -66,11 +66,13 @@ package struct OperatorAPI<Store: ClipStore>: Sendable {
                 + guarded.map { ($0.method, "api/\($0.path)", $0.description) }
         ).json
         add(Self.descriptionRoute(description), to: outside)
+        refuseOtherMethods(on: outside, open + [Self.descriptionRoute(.null)])
 
         let api = router.group("api").add(middleware: ProblemMiddleware()).add(
             middleware: AccessMiddleware(adminToken: adminToken))
         for route in guarded { add(route, to: api) }
-        refuseTheRest(below: api, routes: guarded)
+        refuseOtherMethods(on: api, guarded)
+        refuseOtherPaths(below: api)
     }
 
     /// A route is served as it is described.
@@ -130,18 +132,29 @@ package struct OperatorAPI<Store: ClipStore>: Sendable {
         ]
     }
 
-    /// Other methods and other paths: problem details as well, and only for those who may come in.
-    private func refuseTheRest<Context: RequestContext>(
-        below api: RouterGroup<Context>, routes: [Route<Context>]
+    /// Those of RFC 9110 and its companions; the router knows no "any".
+    private static var methods: [HTTPRequest.Method] {
+        ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"]
+            .compactMap { HTTPRequest.Method($0) }
+    }
+
+    /// Other methods on the routes' paths.
+    private func refuseOtherMethods<Context: RequestContext>(
+        on group: RouterGroup<Context>, _ routes: [Route<Context>]
     ) {
-        let methods: [HTTPRequest.Method] = [.get, .head, .post, .put, .patch, .delete]
         for (path, served) in Dictionary(grouping: routes, by: \.path) {
             let allowed = served.map(\.method)
-            for method in methods where !allowed.contains(method) {
-                api.on(RouterPath(path), method: method) { _, _ -> Response in throw Problem.methodNotAllowed(allowed) }
+            for method in Self.methods where !allowed.contains(method) {
+                group.on(RouterPath(path), method: method) { _, _ -> Response in
+                    throw Problem.methodNotAllowed(allowed)
+                }
             }
         }
-        for method in methods {
+    }
+
+    /// Other paths: problem details as well, and only for those who may come in.
+    private func refuseOtherPaths<Context: RequestContext>(below api: RouterGroup<Context>) {
+        for method in Self.methods {
             api.on("**", method: method) { request, _ -> Response in throw Problem.noRoute(request) }
         }
     }

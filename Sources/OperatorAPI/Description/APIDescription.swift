@@ -73,9 +73,10 @@ extension RouteDescription.Parameter {
     static let uidFilter = Self(
         name: "uid", place: "query", text: "Only of this clip",
         schema: ["type": "string", "pattern": "^([0-9A-Za-z_-]{1,32})?$"])
+    /// Empty is none, as a form sends it.
     static let status = Self(
         name: "status", place: "query", text: "Only clips in this status",
-        schema: ["$ref": "#/components/schemas/status"])
+        schema: ["type": "string", "enum": .array(ClipStatus.allCases.map { .string($0.rawValue) } + [""])])
     static let limit = Self(
         name: "limit", place: "query", text: "How many at most",
         schema: ["type": "integer", "minimum": 1, "maximum": 500, "default": 50])
