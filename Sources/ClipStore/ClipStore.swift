@@ -86,7 +86,8 @@ public protocol StoreTransaction {
     /// Rows with a `requested_status`; at most `limit`.
     func requestingRows(limit: Int) throws -> [RequestingRow]
     /// Removes `requested_status` and `status_request_time` from a row.
-    func clearRequest(uid: String) throws
+    /// - Returns: false when the table does not let it be written.
+    func clearRequest(uid: String) throws -> Bool
     /// Rows whose status is null or no word of ours, or whose uid is not valid.
     func foreignRowCount() throws -> Int
 

@@ -401,10 +401,9 @@ public struct LedgerScript: Sendable {
     /// Lifts `requested_status` of other programs into the ledger and decides it, in one transaction.
     public func liftRequests(limit: Int, in store: some StoreTransaction) throws -> [LedgerEntry] {
         try store.requestingRows(limit: limit).compactMap { row in
-            try store.clearRequest(uid: row.uid)
-            guard let uid = ClipUID(row.uid), let word = row.requestedStatus else {
-                return nil
-            }
+            // What can not be removed would be lifted again and again.
+            guard try store.clearRequest(uid: row.uid), let uid = ClipUID(row.uid), let word = row.requestedStatus
+            else { return nil }
             return try submit(
                 Signal(uid: uid, source: .external, request: .init(requestedStatus: word)), in: store)
         }

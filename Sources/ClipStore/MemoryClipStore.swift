@@ -157,9 +157,10 @@ public final class MemoryTransaction: StoreTransaction {
         }
     }
 
-    public func clearRequest(uid: String) {
+    public func clearRequest(uid: String) -> Bool {
         state.rows[uid]?.details[DetailKey.requestedStatus] = nil
         state.rows[uid]?.details[DetailKey.statusRequestTime] = nil
+        return true
     }
 
     public func foreignRowCount() -> Int {

@@ -25,6 +25,7 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
     let onChange: @Sendable () -> Void
     /// The epochs of the leases under which something runs here.
     let epochs = NIOLockedValueBox<Set<Int64>>([])
+    private let foreignRowsCountedAt = NIOLockedValueBox<Timestamp?>(nil)
 
     /// - Parameter onChange: runs after clips may have changed, and has to return at once.
     public init(
@@ -155,49 +156,60 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
 
     // MARK: Timers
 
-    /// After a process has stood still it is its own leases' turn first, before those of the dead are looked for.
+    /// After a process has stood still it is its own leases' turn first, before those of the dead are looked for. And
+    /// after a store was away nobody could prolong any: then all owners have time to do that before one counts as dead.
     private func leaseLoop() async {
         var renewedAt = clock.now()
+        var troubledAt: Timestamp?
+        let patience = configuration.leaseRenewal + configuration.rescueInterval
         await every(min(configuration.rescueInterval, configuration.leaseRenewal)) {
             let now = clock.now()
             if now - renewedAt >= configuration.leaseRenewal {
-                renewedAt = now
-                await renewLeases()
+                if await renewLeases() { renewedAt = now } else { troubledAt = clock.now() }
             }
-            await rescue()
+            guard troubledAt.map({ clock.now() - $0 >= patience }) ?? true else { return }
+            if await !rescue() { troubledAt = clock.now() }
         }
     }
 
-    private func renewLeases() async {
+    /// - Returns: whether the store has taken it.
+    private func renewLeases() async -> Bool {
         do {
             let script = script()
             let (owner, lease, epochs) = (configuration.owner, configuration.lease, epochs.withLockedValue { $0 })
             if !epochs.isEmpty {
                 try await store.write { try script.renew(owner: owner, lease: lease, epochs: epochs, in: $0) }
             }
+            return true
         } catch {
             await pauseAfter(error, "renewing leases failed")
+            return false
         }
     }
 
     /// More than one process can have in flight, so that all of a dead one's come together.
     private static var rescuedMax: Int { 1_000 }
 
-    private func rescue() async {
+    /// - Returns: whether the store could be asked.
+    private func rescue() async -> Bool {
         do {
             let script = script()
             let isDead = try await store.read { transaction in
                 let now = transaction.now ?? script.now
                 return try !transaction.expiredWork(at: now, until: now, limit: 1).isEmpty
             }
-            guard isDead else { return }
+            guard isDead else { return true }
             let renewal = configuration.leaseRenewal
             note(try await store.write { try script.rescue(limit: Self.rescuedMax, renewal: renewal, in: $0) })
             work.wake()
+            return true
         } catch {
             await pauseAfter(error, "rescuing work failed")
+            return false
         }
     }
+
+    private static var foreignCountInterval: Duration { .seconds(60) }
 
     /// How many rows of other programs one transaction takes.
     private static var foreignMax: Int { 128 }
@@ -220,12 +232,24 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
                 note(lifted)
                 work.wake()
             }
-            metrics.foreignRows(try await store.read { try $0.foreignRowCount() })
+            await countForeignRows()
             return true
         } catch {
             await pauseAfter(error, "reading other programs' rows failed")
             return false
         }
+    }
+
+    /// It takes a look at every row, which is seldom worth it, and nothing depends on it.
+    private func countForeignRows() async {
+        let now = clock.now()
+        let isDue = foreignRowsCountedAt.withLockedValue { countedAt in
+            guard countedAt.map({ now - $0 >= Self.foreignCountInterval }) ?? true else { return false }
+            countedAt = now
+            return true
+        }
+        guard isDue, let count = try? await store.read({ try $0.foreignRowCount() }) else { return }
+        metrics.foreignRows(count)
     }
 
     private func adoptRows() async throws {

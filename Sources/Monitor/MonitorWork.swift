@@ -47,6 +47,8 @@ extension Monitor {
         let wait = try await store.read { transaction in
             try transaction.nextDue(open).map { $0 - (transaction.now ?? now) }
         }
+        // What is due and was not to be had is another process' for a moment.
+        if let wait, wait <= .zero, store.isShared { return .milliseconds(100) }
         return min(max(wait ?? longest, .milliseconds(1)), longest)
     }
 

@@ -151,9 +151,9 @@ extension PostgresClipStore: SharedTexts {
         _ name: String, _ body: @Sendable @escaping (inout String?, Timestamp) throws -> Value
     ) async throws -> Value {
         try await write { transaction in
-            let before = try transaction.text(name)
+            let (before, now) = try transaction.text(name)
             var text = before
-            let value = try body(&text, transaction.now ?? SystemWallClock().now())
+            let value = try body(&text, now ?? SystemWallClock().now())
             if text != before { try transaction.put(text, name) }
             return value
         }
@@ -165,8 +165,8 @@ extension PostgresClipStore: SharedTexts {
 extension PostgresClipStore {
     /// How often other programs' rows are looked for where nobody tells of them.
     private static let lookInterval = Duration.seconds(5)
-    /// What was missed, because the connection was away for a moment, is found by this look.
-    private static let lookIntervalNotified = Duration.seconds(60)
+    /// What was missed, because the connection was away for a moment or a clip was held, is found by this look.
+    private static let lookIntervalNotified = Duration.seconds(10)
     /// How often the store is looked at where no notification comes through.
     private static let pollInterval = Duration.seconds(1)
 

@@ -20,7 +20,7 @@ final class PostgresConnection {
     }
 
     private let pointer: OpaquePointer
-    private let limits: Limits
+    private var limits: Limits
     private var statements: [String: String] = [:]
     /// Statements of this session may run in any session of the server: a pooler stands between and gives each
     /// transaction another one.
@@ -100,6 +100,7 @@ final class PostgresConnection {
         \(word) lock_timeout = \(limits.lock.wholeMilliseconds);
         \(word) idle_in_transaction_session_timeout = \(limits.idleInTransaction.wholeMilliseconds);
         \(word) clipbridge.writer = '1';
+        \(word) bytea_output = 'hex';
         SELECT set_config('synchronous_commit', 'on', \(word == "SET" ? "false" : "true"))
         WHERE current_setting('synchronous_commit') = 'off';
         """
@@ -115,6 +116,14 @@ final class PostgresConnection {
             \(isPooled ? settings("SET LOCAL") : "")
             SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now
             """)
+    }
+
+    /// Gives statements more time, such as for an index on a large table, while `body` runs.
+    func withStatementLimit<Value>(_ limit: Duration, _ body: () throws -> Value) rethrows -> Value {
+        let usual = limits.statement
+        limits.statement = limit
+        defer { limits.statement = usual }
+        return try body()
     }
 
     /// Runs statements without parameters.
@@ -171,7 +180,8 @@ final class PostgresConnection {
         do {
             return try Self.exchange(pointer, limits, send)
         } catch {
-            isLost = isLost || error.isConnectionLost
+            // A prepared statement that the schema has changed under is none any more, and so are all of the session's.
+            isLost = isLost || error.isConnectionLost || error.isStatementGone
             throw error
         }
     }

@@ -18,10 +18,16 @@ struct PostgresError: Error {
 
     var isMissingRight: Bool { state == "42501" }
 
-    /// The row is not acceptable to its table: a constraint, a value that its type does not take, a check option, a
-    /// trigger's own refusal, a right that is missing, or a row-level policy.
+    /// The session's prepared statements do not fit the schema any more.
+    var isStatementGone: Bool { ["0A000", "26000"].contains(state) }
+
+    /// The row is not acceptable to its table: a constraint, a value that its type does not take, a right that is
+    /// missing, a policy, or whatever a trigger says. Not what may be otherwise the next time: a lock that was not to
+    /// be had, a server that stops or has no room, transactions in each other's way, a table that is being rebuilt.
     var isRefusedRow: Bool {
-        ["23", "22", "44"].contains(state.prefix(2)) || ["P0001", "42501"].contains(state)
+        if isMissingRight { return true }
+        return !state.isEmpty && !isConnectionLost && !isStatementGone
+            && !["08", "25", "40", "42", "53", "55", "57", "58", "XX"].contains(state.prefix(2))
     }
 
     func storeError(_ what: String) -> StoreError {

@@ -31,8 +31,15 @@ struct PostgresSchema: Sendable {
 
     // MARK: Migration
 
+    /// How long an index on a large table may take.
+    private static let limit = Duration.seconds(600)
+
     func migrate(_ connection: PostgresConnection) throws -> Abilities {
-        _ = try connection.begin("")
+        try connection.withStatementLimit(Self.limit) { try migrateNow(connection) }
+    }
+
+    private func migrateNow(_ connection: PostgresConnection) throws -> Abilities {
+        _ = try connection.begin("ISOLATION LEVEL READ COMMITTED READ WRITE")
         do {
             // Another replica may be at it, for longer than a lock is waited for otherwise.
             try connection.script("SET LOCAL lock_timeout = '60s'; SET LOCAL statement_timeout = '10min'")

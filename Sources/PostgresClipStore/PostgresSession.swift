@@ -75,7 +75,7 @@ actor PostgresSession {
                 let error = failure.error
                 if error.isContention, tries < Self.triesMax {
                     tries += 1
-                } else if error.isConnectionLost, !failure.isOutcomeUnknown, mayReconnect {
+                } else if error.isConnectionLost || error.isStatementGone, !failure.isOutcomeUnknown, mayReconnect {
                     mayReconnect = false
                 } else {
                     throw error
@@ -98,7 +98,9 @@ actor PostgresSession {
     ) throws -> Value {
         var isCommitting = false
         do {
-            let mode = context.isReadOnly ? "ISOLATION LEVEL REPEATABLE READ READ ONLY" : ""
+            let mode =
+                context.isReadOnly
+                ? "ISOLATION LEVEL REPEATABLE READ READ ONLY" : "ISOLATION LEVEL READ COMMITTED READ WRITE"
             let clock = try connection.begin(mode).row?.time("now")
             let transaction = PostgresTransaction(
                 connection, schema: context.schema, abilities: context.abilities,
@@ -107,6 +109,7 @@ actor PostgresSession {
             let value = try body(transaction)
             try transaction.finish(instance: context.instance)
             isCommitting = true
+            // A constraint that is looked at only now may refuse a row.
             let ended = try connection.script("COMMIT")
             guard ended.command == "COMMIT" else {
                 throw PostgresError(
@@ -117,6 +120,7 @@ actor PostgresSession {
         } catch {
             if !connection.isLost { connection.rollBack() }
             guard let error = error as? PostgresError else { throw error }
+            if isCommitting, error.isRefusedRow, !usesSavepoints { throw PostgresTransaction.NeedsSavepoints() }
             throw AttemptFailure(error: error, isOutcomeUnknown: isCommitting && error.isConnectionLost)
         }
     }

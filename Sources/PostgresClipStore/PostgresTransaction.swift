@@ -88,6 +88,20 @@ public final class PostgresTransaction: StoreTransaction {
         return found
     }
 
+    private func unheldOf(_ candidates: String, _ parameters: [PostgresValue], limit: Int) throws -> [ClipUID] {
+        try unheld(try take(candidates, parameters, limit: limit))
+    }
+
+    /// Without those whose row another program holds at the moment: they would keep the others waiting.
+    private func unheld(_ uids: [ClipUID]) throws -> [ClipUID] {
+        guard !isReadOnly, !uids.isEmpty else { return uids }
+        let rows = "SELECT \(uidColumn) AS uid FROM \(schema.table.sql) c WHERE \(uidColumn) = ANY ($1::text[])"
+        let present = try self.rows(rows, [.init(uids)]).compactMap { $0.uid("uid") }
+        let free = try self.rows("\(rows) FOR NO KEY UPDATE SKIP LOCKED", [.init(uids)]).compactMap { $0.uid("uid") }
+        let held = Set(present).subtracting(free)
+        return uids.filter { !held.contains($0) }
+    }
+
     /// More than are wanted, because others may hold the first of them.
     private func generous(_ limit: Int) -> Int { isReadOnly ? limit : 2 * limit + 64 }
 
@@ -239,7 +253,8 @@ public final class PostgresTransaction: StoreTransaction {
         try connection.script("SAVEPOINT row")
         do {
             try body()
-            try connection.script("RELEASE SAVEPOINT row")
+            // A constraint that would be looked at only at the end says its word now.
+            try connection.script("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; RELEASE SAVEPOINT row")
             return nil
         } catch let error as PostgresError where error.isRefusedRow {
             try connection.script("ROLLBACK TO SAVEPOINT row")
@@ -255,7 +270,7 @@ public final class PostgresTransaction: StoreTransaction {
     public func unmetClips(after: ClipUID?, limit: Int) throws -> [ClipRecord] {
         let isUnmet = "b.uid IS NULL AND c.status::text IN (\(Self.statusList)) AND \(hasValidUID)"
         let table = "\(schema.table.sql) c LEFT JOIN clipbridge_clips b ON \(ownUID) = \(uidColumn)"
-        let taken = try take(
+        let taken = try unheldOf(
             "SELECT \(uidColumn) AS uid FROM \(table) WHERE \(isUnmet) AND \(uidColumn) > $1 "
                 + "ORDER BY \(uidColumn) LIMIT $2",
             [.text(after?.rawValue ?? ""), .init(limit)], limit: limit)
@@ -271,7 +286,7 @@ public final class PostgresTransaction: StoreTransaction {
     public func requestingRows(limit: Int) throws -> [RequestingRow] {
         // A row whose uid is no clip's is nobody's to hold, and comes last.
         let asking = "FROM \(schema.table.sql) c WHERE c.\(PostgresSchema.asksForStatus)"
-        let taken = try take(
+        let taken = try unheldOf(
             "SELECT \(uidColumn) AS uid \(asking) AND \(hasValidUID) ORDER BY \(uidColumn) LIMIT $1",
             [.init(generous(limit))], limit: limit)
         let word = """
@@ -285,12 +300,16 @@ public final class PostgresTransaction: StoreTransaction {
         return found.map { RequestingRow(uid: $0.text("uid") ?? "", requestedStatus: $0.text("word")) }
     }
 
-    public func clearRequest(uid: String) throws {
+    public func clearRequest(uid: String) throws -> Bool {
         if let uid = ClipUID(uid) { known[uid] = nil }
-        try execute(
-            "UPDATE \(schema.table.sql) AS c SET processing_details = c.processing_details "
-                + "- '\(DetailKey.requestedStatus)' - '\(DetailKey.statusRequestTime)' WHERE \(uidColumn) = $1",
-            [.text(uid)])
+        let refusal = try guarded {
+            try self.execute(
+                "UPDATE \(self.schema.table.sql) AS c SET processing_details = c.processing_details "
+                    + "- '\(DetailKey.requestedStatus)' - '\(DetailKey.statusRequestTime)' "
+                    + "WHERE \(self.uidColumn) = $1",
+                [.text(uid)])
+        }
+        return refusal == nil
     }
 
     public func foreignRowCount() throws -> Int {
@@ -399,7 +418,7 @@ public final class PostgresTransaction: StoreTransaction {
     }
 
     public func pendingEntries(limit: Int) throws -> [LedgerEntry] {
-        let taken = try take(
+        let taken = try unheldOf(
             """
             SELECT DISTINCT uid FROM (
                 SELECT uid FROM clipbridge_signals WHERE outcome IS NULL ORDER BY seq LIMIT $1
@@ -534,21 +553,28 @@ public final class PostgresTransaction: StoreTransaction {
             "SELECT uid FROM clipbridge_work WHERE \(isExpired) ORDER BY lease_until LIMIT $3",
             [.init(now), .init(end), .init(generous(limit))], limit: limit)
         if taken.isEmpty { return [] }
-        return try rows(
+        let expired = try rows(
             "SELECT * FROM clipbridge_work WHERE \(isExpired) AND uid = ANY ($3::text[]) ORDER BY uid",
             [.init(now), .init(end), .init(taken)]
         ).compactMap(Self.work)
+        if isReadOnly { return expired }
+        // Whose work can not all be taken now comes whole the next time: it counts who was in flight with whom.
+        let all = try rows(
+            "SELECT lease_owner, count(*) AS n FROM clipbridge_work WHERE \(isExpired) GROUP BY lease_owner",
+            [.init(now), .init(end)]
+        ).reduce(into: [:]) { $0[$1.text("lease_owner"), default: 0] += Int($1.integer("n") ?? 0) }
+        let here = Dictionary(grouping: expired) { $0.lease?.owner }.mapValues(\.count)
+        return expired.filter { (all[$0.lease?.owner] ?? 0) <= (here[$0.lease?.owner] ?? 0) }
     }
 
     public func renewLeases(owner: String, epochs: Set<Int64>, until: Timestamp) throws {
-        let held = try rows(
-            "SELECT uid FROM clipbridge_work WHERE lease_owner = $1 AND epoch = ANY ($2::bigint[])",
-            [.text(owner), .init(epochs)]
-        ).compactMap { $0.uid("uid") }
-        try lock(held)
+        // Without waiting for anybody: what is being written is prolonged the next time, or needs no lease any more.
         try execute(
-            "UPDATE clipbridge_work SET lease_until = $3 WHERE lease_owner = $1 AND epoch = ANY ($2::bigint[])",
-            [.text(owner), .init(epochs), .init(until)])
+            """
+            UPDATE clipbridge_work SET lease_until = $3 WHERE uid IN (
+                SELECT uid FROM clipbridge_work WHERE lease_owner = $1 AND epoch = ANY ($2::bigint[])
+                FOR UPDATE SKIP LOCKED)
+            """, [.text(owner), .init(epochs), .init(until)])
     }
 
     public func endLeases(exceptOf owner: String, at now: Timestamp) throws {
@@ -587,9 +613,14 @@ public final class PostgresTransaction: StoreTransaction {
     // MARK: Texts
 
     /// Nobody else can read it so until the transaction ends, whether it is there or not.
-    func text(_ name: String) throws -> String? {
+    func text(_ name: String) throws -> (body: String?, now: Timestamp?) {
         try execute("SELECT pg_advisory_xact_lock(hashtextextended($1, \(Self.lockSeed)))", [.text("text \(name)")])
-        return try execute("SELECT body FROM clipbridge_texts WHERE name = $1", [.text(name)]).row?.text("body")
+        // The clock is read behind the lock, so that time goes forward from one to the next.
+        let row = try execute(
+            "SELECT (SELECT body FROM clipbridge_texts WHERE name = $1) AS body, "
+                + "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now", [.text(name)]
+        ).row
+        return (row?.text("body"), row?.time("now"))
     }
 
     func put(_ text: String?, _ name: String) throws {
@@ -677,13 +708,14 @@ public final class PostgresTransaction: StoreTransaction {
     )
 
     public func counters() throws -> StoreCounters {
-        // A sequence that has given nothing yet has no last value.
+        // A sequence that has given nothing yet has no last value. Of rows it tells nothing: it gives numbers to
+        // transactions that come to nothing, too.
         func last(_ sequence: String) -> String { "coalesce(pg_sequence_last_value(\(sequence)), 0)" }
-        let names = Self.sequences
         let row = try execute(
             """
-            SELECT \(last(names.delivery)) AS delivery, \(last(names.entry)) AS entry, \(last(names.change)) AS change,
-                \(last(names.epoch)) AS epoch
+            SELECT (SELECT coalesce(max(id), 0) FROM clipbridge_deliveries) AS delivery,
+                (SELECT coalesce(max(seq), 0) FROM clipbridge_signals) AS entry,
+                \(last(Self.sequences.change)) AS change, \(last(Self.sequences.epoch)) AS epoch
             """
         ).row
         return StoreCounters(
@@ -730,7 +762,6 @@ public final class PostgresTransaction: StoreTransaction {
                 .bytes(record.body), .bytes(delivery.bodySHA256), .init(record.uid?.rawValue),
                 .text(record.outcome.rawValue),
             ])
-        try raise(Self.sequences.delivery, to: record.id)
     }
 
     public func restore(_ stored: StoredEntry) throws {
@@ -754,12 +785,6 @@ public final class PostgresTransaction: StoreTransaction {
                 .init(entry.reason?.rawValue), .init(entry.from?.rawValue), .init(entry.to?.rawValue),
                 .init(stored.epoch), .init(stored.decidedAt),
             ])
-        try raise(Self.sequences.entry, to: entry.seq)
-    }
-
-    /// Where a copy that was broken off goes on.
-    private func raise(_ sequence: String, to value: Int64) throws {
-        try execute("SELECT setval(\(sequence), $1)", [.init(value)])
     }
 
     public func restore(_ clip: ClipRecord) throws {

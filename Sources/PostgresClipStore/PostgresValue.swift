@@ -17,8 +17,8 @@ enum PostgresValue {
     init(_ value: Double?) { self = value.map { .text("\($0)") } ?? .null }
     init(_ value: Timestamp?) { self.init(value?.milliseconds) }
 
-    /// An array of uids or words of ours: they hold nothing that has a meaning in an array's text.
-    init(_ words: [String]) { self = .text("{\(words.joined(separator: ","))}") }
+    /// An array of uids or words of ours, which hold neither quotes nor backslashes. Quoted, for `null` is a uid too.
+    init(_ words: [String]) { self = .text("{\(words.map { "\"\($0)\"" }.joined(separator: ","))}") }
     init(_ uids: [ClipUID]) { self.init(uids.map(\.rawValue)) }
     init(_ numbers: some Sequence<Int64>) { self.init(numbers.map(String.init)) }
 }

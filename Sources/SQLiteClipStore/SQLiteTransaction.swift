@@ -182,13 +182,18 @@ public struct SQLiteTransaction: StoreTransaction {
         ).map { RequestingRow(uid: $0["uid"], requestedStatus: $0["word"]) }
     }
 
-    public func clearRequest(uid: String) throws {
-        try execute(
-            """
-            UPDATE \(schema.table.sql)
-            SET processing_details = json_remove(processing_details, '$.requested_status', '$.status_request_time')
-            WHERE \(schema.uidColumn.sql) = ?
-            """, [uid])
+    public func clearRequest(uid: String) throws -> Bool {
+        do {
+            try execute(
+                """
+                UPDATE \(schema.table.sql)
+                SET processing_details = json_remove(processing_details, '$.requested_status', '$.status_request_time')
+                WHERE \(schema.uidColumn.sql) = ?
+                """, [uid])
+            return true
+        } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
+            return false
+        }
     }
 
     public func foreignRowCount() throws -> Int {

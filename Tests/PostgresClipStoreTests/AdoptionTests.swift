@@ -234,4 +234,76 @@ import Testing
             try await store.close()
         }
     }
+
+    /// A row that a transaction of the application holds keeps nobody else waiting.
+    @Test func heldRowIsPassedOver() async throws {
+        try await withApplication { store, application in
+            let script = script
+            #expect(try await store.write { try script.adopt(limit: 10, in: $0).count } == 2)
+            for (number, uid) in ["one", "four", "new"].enumerated() {
+                let uid = ClipUID(uid)!
+                let body = Array("body \(number)".utf8)
+                _ = try await store.record(
+                    NewDelivery(
+                        receivedAt: script.now, signedAt: script.now, signatureHeader: "h", body: body,
+                        bodySHA256: body, uid: uid, outcome: .accepted,
+                        signal: Signal(uid: uid, source: .webhook, status: .streamReady)))
+            }
+            try await application.whileHolding("SELECT 1 FROM \(application.name) WHERE id = 1 FOR UPDATE") {
+                let start = ContinuousClock.now
+                let decided = try await store.write { try script.applyPending(limit: 10, in: $0) }
+                #expect(Set(decided.map(\.signal.uid.rawValue)) == ["four", "new"])
+                #expect(ContinuousClock.now - start < .seconds(5))
+            }
+            let late = try await store.write { try script.applyPending(limit: 10, in: $0) }
+            #expect(late.map(\.to) == [.streamReady])
+        }
+    }
+
+    /// A check that comes only with the commit, and a request that can not be removed, concern their rows alone.
+    @Test func rowThatIsRefusedInTheEndStopsNobody() async throws {
+        try await TestDatabase.with { database in
+            try await database.execute(
+                """
+                CREATE TABLE clips (cloudflare_uid text UNIQUE, status text, processing_details jsonb);
+                CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                    IF NEW.cloudflare_uid = 'bad' THEN RAISE 'not this one' USING ERRCODE = 'AB001'; END IF;
+                    RETURN NULL;
+                END $$;
+                INSERT INTO clips VALUES ('bad', 'queued', '{"requested_status": "complete"}'),
+                    ('good', 'queued', '{"requested_status": "complete"}'), ('odd', 'queued', '"requested_status"');
+                CREATE CONSTRAINT TRIGGER guard AFTER UPDATE ON clips DEFERRABLE INITIALLY DEFERRED
+                    FOR EACH ROW EXECUTE FUNCTION guard();
+                """)
+            let store = try database.store()
+            try await store.migrate()
+            let script = script
+            #expect(try await store.write { try script.adopt(limit: 10, in: $0).count } == 2)
+            let lifted = try await store.write { try script.liftRequests(limit: 10, in: $0) }
+            #expect(lifted.map(\.signal.uid.rawValue) == ["good"])
+            #expect(lifted.map(\.to) == [.complete])
+            try await store.close()
+        }
+    }
+
+    /// Which an array's text would take for SQL's null.
+    @Test func uidNullIsAUIDLikeAnyOther() async throws {
+        try await TestDatabase.with { database in
+            let store = try database.store()
+            try await store.migrate()
+            let script = script
+            let null = ClipUID("null")!
+            let entry = try await store.write {
+                try script.submit(
+                    Signal(uid: null, source: .operator, status: .queued), registers: true, in: $0)
+            }
+            #expect(entry.outcome == .applied)
+            #expect(try await store.read { try $0.clips(status: nil, before: nil, limit: 9).map(\.uid) } == [null])
+            let claimed = try await store.write {
+                try script.claim([.checkVideo], owner: "one", lease: .seconds(15), limit: 1, in: $0)
+            }
+            #expect(claimed.map(\.uid) == [null])
+            try await store.close()
+        }
+    }
 }

@@ -52,6 +52,16 @@ struct TestDatabase: Sendable {
         await session.close()
     }
 
+    /// Runs `body` while a transaction of another program holds what the statement locks.
+    func whileHolding(_ sql: String, _ body: () async throws -> Void) async throws {
+        let session = PostgresSession(url: url, label: "application")
+        try await session.run { _ = try $0.script("BEGIN; \(sql)") }
+        let result = await Result { try await body() }
+        try await session.run { _ = try $0.script("ROLLBACK") }
+        await session.close()
+        try result.get()
+    }
+
     /// One column of a query, as text.
     func column(_ sql: String) async throws -> [String?] {
         let session = PostgresSession(url: url, label: "application")
