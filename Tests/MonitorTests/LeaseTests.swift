@@ -49,6 +49,28 @@ import Testing
         #expect(world.performer.calls(.transfer).count == 1)
     }
 
+    /// While the store is away nobody can prolong a lease, and when it is back everybody may before anybody is rescued.
+    @Test(arguments: [38, 39, 40, 41, 42]) func outageTakesNobodysWork(seconds: Int) async throws {
+        let gate = Gate()
+        let world = World(FlakyStore()) { request, reporter in
+            await gate.wait()
+            return await reporter.transferDone(request)
+        }
+        try await world.register(uid(1), .mp4Downloading)
+        try await world.run {
+            await eventually { world.performer.running(.transfer) == 1 }
+            await world.settle()
+            world.store.setAway(true)
+            await world.pass(.seconds(seconds))
+            world.store.setAway(false)
+            await world.pass(.seconds(20))
+            #expect(try await world.work(uid(1))?.crashes == 0)
+            gate.open()
+            try await eventually { try await world.status(uid(1)) == .complete }
+        }
+        #expect(world.performer.calls(.transfer).count == 1)
+    }
+
     @Test func outcomeUnderALostLeaseChangesNothing() async throws {
         let gate = Gate()
         let reports = NIOLockedValueBox<[Bool]>([])
