@@ -44,8 +44,8 @@ trap 'exit 143' TERM HUP
 
 require_swift
 install_build_packages
-install_packages curl openssl sqlite3 pgbouncer
 install_postgres
+install_packages curl openssl sqlite3 pgbouncer
 prepare_python
 export CLIPBRIDGE_TEST_PYTHON=$python
 cd -- "$root"

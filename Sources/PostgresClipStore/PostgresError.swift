@@ -35,8 +35,7 @@ struct PostgresError: Error {
         let code: StoreError.Code =
             switch state {
             case "42501": .forbidden
-            // Authentication, and a database that is not there.
-            case "28000", "28P01", "3D000": .forbidden
+            case "28000", "28P01": .forbidden
             case "XX001", "XX002": .corrupt
             default: .unavailable
             }
