@@ -30,8 +30,14 @@ struct SpoolFetch: Sendable {
     private static let triesMax = 3
 
     /// Fills the level, from what is available there to the end.
-    /// - Parameter record: names the tag and length that resumed bytes must belong to.
-    func run(_ id: ClipUID, source: any TransferSource, record: TransferRecord, level: SpoolLevel) async throws {
+    /// - Parameters:
+    ///   - record: names the tag and length that resumed bytes must belong to.
+    ///   - isStillOurs: throws before another try when somebody else has the transfer: after a process has stood still,
+    ///     a broken download is the first that it hears of, and fetching on would be paid for nothing.
+    func run(
+        _ id: ClipUID, source: any TransferSource, record: TransferRecord, level: SpoolLevel,
+        isStillOurs: () async throws -> Void
+    ) async throws {
         var known = record
         var tries = 0
         while true {
@@ -49,6 +55,7 @@ struct SpoolFetch: Sendable {
                 let canResume = level.available == 0 || known.hasStrongETag
                 guard canResume, tries < Self.triesMax, wait <= .seconds(5) else { throw TransferStop.failed(failure) }
                 try await clock.sleep(for: wait)
+                try await isStillOurs()
             }
         }
     }

@@ -93,7 +93,15 @@ final class TransferRun: Sendable {
         let fetch = SpoolFetch(
             transport: engine.transport, spool: engine.spool, hosts: engine.settings.downloadHosts, clock: engine.clock,
             partBytes: engine.settings.partBytes)
-        try await fetch.run(id, source: source, record: resumption.record, level: level)
+        try await fetch.run(id, source: source, record: resumption.record, level: level) {
+            do {
+                try await self.journal.report(Observation(status: nil))
+            } catch let stop as TransferStop {
+                throw stop
+            } catch {
+                // A store that is busy for a moment must not cost the bytes that are there.
+            }
+        }
     }
 
     // MARK: Digests
