@@ -157,7 +157,10 @@ import Testing
             // Each kill takes at most the transfers that its replica was at, and each of them begins anew elsewhere,
             // where another spool has nothing of it.
             let again = uids.map { access.wholeDownloads(of: $0) - 1 }.filter { $0 > 0 }.reduce(0, +)
-            print("\(count) clips, \(kills) kills, \(again) downloads begun anew")
+            let asked = uids.map { access.mp4Requests(of: $0) - 1 }.filter { $0 > 0 }.reduce(0, +)
+            print("\(count) clips, \(kills) kills, \(again) downloads begun anew, \(asked) MP4s asked for again")
+            // And at most the calls that it was at.
+            #expect(asked <= kills * 8)
             #expect(again <= kills * 4)
             #expect(access.doubleWrites == [])
             let verified = try await world.run(["store", "verify"])
@@ -313,6 +316,11 @@ struct AccessLog {
             $0.method == "GET" && $0.path.hasPrefix("/media/\(uid)/") && $0.path.hasSuffix(".mp4")
                 && $0.range == nil && $0.status == 200
         }
+    }
+
+    /// Times that the MP4 was asked for, and that was taken.
+    func mp4Requests(of uid: String) -> Int {
+        lines.count { $0.method == "POST" && $0.path.hasSuffix("/\(uid)/downloads") && $0.status == 200 }
     }
 
     func writes(of uid: String) -> [Line] {
