@@ -29,6 +29,8 @@ package enum ClipStoreConformance {
         case transferIsKept
         case countsFollowTheStatuses
         case copyOfAStoreGoesOnWhereItWas
+        case traceGoesFromTheSignalThroughTheWork
+        case signalTellsOfWhatWasDecidedBeforeIt
     }
 
     package static func run(_ name: Case, on store: some ClipStore) async throws {
@@ -53,6 +55,8 @@ package enum ClipStoreConformance {
         case .transferIsKept: try await transferIsKept(store)
         case .countsFollowTheStatuses: try await counts(store)
         case .copyOfAStoreGoesOnWhereItWas: try await copy(store)
+        case .traceGoesFromTheSignalThroughTheWork: try await trace(store)
+        case .signalTellsOfWhatWasDecidedBeforeIt: try await earlierDecisions(store)
         }
     }
 
@@ -190,7 +194,7 @@ package enum ClipStoreConformance {
         let unknownWord = try await store.write {
             try script.submit(Signal(uid: uid, source: .operator, request: .unknown("banana")), registers: true, in: $0)
         }
-        #expect(unknownWord.reason == .unknownStatus)
+        #expect(unknownWord.entry.reason == .unknownStatus)
     }
 
     private static func updateNamesTheStatus(_ store: some ClipStore) async throws {
@@ -244,6 +248,41 @@ package enum ClipStoreConformance {
         #expect(seen.count == Set(seen).count)
         #expect(Set(seen) == Set((0..<25).map(uid)))
         #expect(try await store.read { try $0.clips(changedAfter: 0, limit: 100).count } == 25)
+    }
+
+    private static func earlierDecisions(_ store: some ClipStore) async throws {
+        let (uid, script) = (uid(81), script(at: 1))
+        _ = try await store.record(delivery(uid, .queued, body: "earlier"))
+        let decisions = try await store.write {
+            try script.submit(Signal(uid: uid, source: .operator, status: .processing), in: $0)
+        }
+        #expect(decisions.all.map(\.to) == [.queued, .processing])
+        #expect(decisions.entry.to == .processing)
+    }
+
+    private static func trace(_ store: some ClipStore) async throws {
+        let (uid, script, first, second) = (uid(80), script(at: 1), TraceID.random(), TraceID.random())
+        var delivery = delivery(uid, .queued, body: "trace")
+        delivery.signal?.trace = first
+        _ = try await store.record(delivery)
+        let decided = try await store.write { try script.applyPending(limit: 10, in: $0) }
+        #expect(decided.map(\.signal.trace) == [first])
+        let later = self.script(at: 100)
+        let claimed = try await store.write {
+            try later.claim([.checkVideo], owner: "a", lease: .seconds(15), limit: 1, in: $0)
+        }
+        #expect(claimed.map(\.work.trace) == [first])
+        let outcome = try await store.write {
+            try later.finish(claimed[0], .observed(Observation(status: .streamReady)), in: $0)
+        }
+        #expect(outcome.decisions?.entry.signal.trace == first)
+        _ = try await store.write {
+            try later.submit(
+                Signal(uid: uid, source: .operator, request: .status(.waitForMP4), trace: second), in: $0)
+        }
+        let (history, work) = try await store.read { (try $0.history(of: uid), try $0.work(of: uid)) }
+        #expect(history.map(\.signal.trace) == [first, first, second])
+        #expect(work?.trace == second)
     }
 
     // MARK: Copies
@@ -324,7 +363,7 @@ package enum ClipStoreConformance {
             try rescuer.finish(second, .observed(Observation(status: .streamReady)), in: $0)
         }
         #expect(current.isCurrent)
-        #expect(current.entry?.outcome == .applied)
+        #expect(current.decisions?.entry.outcome == .applied)
     }
 
     private static func expiredLease(_ store: some ClipStore) async throws {
@@ -386,10 +425,10 @@ package enum ClipStoreConformance {
         #expect(failed?.failedFrom == .waitForMP4)
         #expect(failed?.details[.failedFrom] == "waitformp4")
         #expect(failed?.progress == 70)
-        let entry = try await store.write {
+        let decisions = try await store.write {
             try script.submit(Signal(uid: uid, source: .operator, request: .retry), in: $0)
         }
-        #expect(entry.requestedStatus == "waitformp4")
+        #expect(decisions.entry.requestedStatus == "waitformp4")
         let clip = try await store.read { try $0.clip(uid) }
         #expect(clip?.status == .waitForMP4)
         #expect(clip?.details[.errorCode] == nil)

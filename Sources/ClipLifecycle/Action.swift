@@ -64,6 +64,8 @@ public struct Work: Sendable, Equatable {
     public var percent: Double?
     public var percentAt: Timestamp?
     public var lease: Lease?
+    /// Of the request that brought it about.
+    public var trace: TraceID?
 
     public init(uid: ClipUID, action: Action, dueAt: Timestamp, stageEnteredAt: Timestamp, mp4Requests: Int = 0) {
         self.uid = uid
@@ -78,6 +80,7 @@ public struct Work: Sendable, Equatable {
         self.percent = nil
         self.percentAt = nil
         self.lease = nil
+        self.trace = nil
     }
 }
 

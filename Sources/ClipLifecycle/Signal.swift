@@ -19,15 +19,19 @@ public struct Signal: Sendable, Equatable {
     public var details: Details
     /// How much of the requested status is done, 0…100, where somebody said so.
     public var percent: Double?
+    /// Of the request that it comes from, directly or by an action.
+    public var trace: TraceID?
 
     public init(
-        uid: ClipUID, source: SignalSource, request: Request, details: Details = [:], percent: Double? = nil
+        uid: ClipUID, source: SignalSource, request: Request, details: Details = [:], percent: Double? = nil,
+        trace: TraceID? = nil
     ) {
         self.uid = uid
         self.source = source
         self.request = request
         self.details = details
         self.percent = percent
+        self.trace = trace
     }
 
     public init(

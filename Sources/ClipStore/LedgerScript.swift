@@ -66,32 +66,40 @@ public struct LedgerScript: Sendable {
     /// Decides the oldest undecided entries in ledger order.
     public func applyPending(limit: Int, in store: some StoreTransaction) throws -> [LedgerEntry] {
         let script = timed(by: store)
-        return try store.pendingEntries(limit: limit).map { try script.decide($0, in: store) }
+        return try store.pendingEntries(limit: limit).flatMap { try script.decide($0, in: store) }
     }
 
     /// Takes a signal into the ledger and decides it, after what the clip's ledger already holds.
     /// - Parameter registers: the signal creates the clip that it speaks of if there is none.
+    /// - Returns: everything that was decided; the signal's own entry is the last.
     public func submit(
         _ signal: Signal, registers: Bool = false, epoch: Int64? = nil, in store: some StoreTransaction
-    ) throws -> LedgerEntry {
+    ) throws -> Decisions {
         try store.lock([signal.uid])
         let script = timed(by: store)
-        for earlier in try store.pendingEntries(of: signal.uid) { _ = try script.decide(earlier, in: store) }
-        if let row = try store.clip(signal.uid), !row.isMet, let status = row.status {
-            _ = try script.adopt(row, at: status, in: store)
+        var decided = try store.pendingEntries(of: signal.uid).flatMap { try script.decide($0, in: store) }
+        if let row = try store.clip(signal.uid), !row.isMet, let status = row.status,
+            let adopted = try script.adopt(row, at: status, in: store)
+        {
+            decided.append(adopted)
         }
         let seq = try store.insertSignal(signal, delivery: nil, at: script.now)
-        return try script.decide(
+        decided += try script.decide(
             LedgerEntry(seq: seq, at: script.now, signal: signal), registers: registers, epoch: epoch, in: store)
+        return Decisions(all: decided)
     }
 
+    /// - Returns: what was decided: the adoption of an unmet row, if it needed one, and last the entry itself.
     private func decide(
         _ pending: LedgerEntry, registers: Bool = false, epoch: Int64? = nil, in store: some StoreTransaction
-    ) throws -> LedgerEntry {
+    ) throws -> [LedgerEntry] {
         let signal = pending.signal
-        if let row = try store.clip(signal.uid), !row.isMet, let status = row.status {
+        var decided: [LedgerEntry] = []
+        if let row = try store.clip(signal.uid), !row.isMet, let status = row.status,
             let adopted = try adopt(row, at: status, as: pending, in: store)
-            if let adopted, adopted.seq == pending.seq { return adopted }
+        {
+            if adopted.seq == pending.seq { return [adopted] }
+            decided.append(adopted)
         }
         let before = try store.clip(signal.uid)?.machine ?? ClipStateMachine(position: .absent)
         // Only a delivery or a registration brings a clip into being: a poll, an action or another program's wish
@@ -103,7 +111,7 @@ public struct LedgerScript: Sendable {
         var entry = pending
         entry.settle(update.decision, before: before)
         try store.settleEntry(entry, epoch: epoch, at: now)
-        return entry
+        return decided + [entry]
     }
 
     private func write(
@@ -135,7 +143,8 @@ public struct LedgerScript: Sendable {
             case .webhook, .operator, .external: true
             case .poll, .pipeline: false
             }
-        let next = planner.work(after: decision, uid: signal.uid, present: present, hurries: hurries)
+        var next = planner.work(after: decision, uid: signal.uid, present: present, hurries: hurries)
+        next?.trace = signal.trace ?? present?.trace
         guard next != present else { return }
         if let next { try store.putWork(next) } else { try store.removeWork(of: signal.uid) }
     }
@@ -190,19 +199,21 @@ public struct LedgerScript: Sendable {
         let script = timed(by: store)
         let dead = try store.expiredWork(at: script.now, until: script.now + renewal, limit: limit)
         let inFlight = Dictionary(grouping: dead) { $0.lease?.owner }.mapValues(\.count)
-        return try dead.compactMap { expired in
+        return try dead.flatMap { expired -> [LedgerEntry] in
             var work = expired
             let wasAlone = inFlight[expired.lease?.owner] == 1
             work.lease = nil
             work.crashes += 1
             work.dueAt = script.now + Self.pause(afterCrashes: work.crashes)
             try store.putWork(work)
-            guard wasAlone, work.crashes >= policy.crashesMax else { return nil }
+            guard wasAlone, work.crashes >= policy.crashesMax else { return [] }
             let failure = ActionFailure(
                 code: "quarantined",
                 message: "\(work.crashes) processes died during \"\(work.action.rawValue)\" of this clip without any "
                     + "progress: it is set aside until an operator retries it", isRetryable: false)
-            return try submit(WorkPlanner.stopSignal(failure, uid: work.uid), in: store)
+            var signal = WorkPlanner.stopSignal(failure, uid: work.uid)
+            signal.trace = work.trace
+            return try submit(signal, in: store).all
         }
     }
 
@@ -224,20 +235,20 @@ public struct LedgerScript: Sendable {
     ///   that the report was rejected.
     public func report(
         _ observation: Observation, for request: ActionRequest, in store: some StoreTransaction
-    ) throws -> (isCurrent: Bool, entry: LedgerEntry?) {
+    ) throws -> Outcome {
         try store.lock([request.uid])
-        guard try store.work(of: request.uid)?.lease?.epoch == request.epoch else { return (false, nil) }
+        guard try store.work(of: request.uid)?.lease?.epoch == request.epoch else { return Outcome(isCurrent: false) }
         guard let status = observation.status else {
             try forgetCrashes(of: request, in: store)
             try timed(by: store).note(observation, uid: request.uid, in: store)
-            return (true, nil)
+            return Outcome(isCurrent: true)
         }
         let signal = Signal(
-            uid: request.uid, source: .pipeline, status: status, details: observation.details,
-            percent: observation.percent)
-        let entry = try submit(signal, epoch: request.epoch, in: store)
-        if entry.outcome == .applied { try forgetCrashes(of: request, in: store) }
-        return (entry.outcome != .rejected, entry)
+            uid: request.uid, source: .pipeline, request: .status(status), details: observation.details,
+            percent: observation.percent, trace: request.work.trace)
+        let decisions = try submit(signal, epoch: request.epoch, in: store)
+        if decisions.entry.outcome == .applied { try forgetCrashes(of: request, in: store) }
+        return Outcome(isCurrent: decisions.entry.outcome != .rejected, decisions: decisions)
     }
 
     /// There was progress. That an action has begun anew in the same status is none.
@@ -279,27 +290,27 @@ public struct LedgerScript: Sendable {
     }
 
     /// Takes the outcomes of actions that were performed together.
-    /// - Returns: for each, whether the lease was still held, and the entry that the outcome made.
+    /// - Returns: for each, whether the lease was still held, and what was decided.
     public func finish(
         _ batch: [(request: ActionRequest, outcome: ActionOutcome)], in store: some StoreTransaction
-    ) throws -> [(isCurrent: Bool, entry: LedgerEntry?)] {
+    ) throws -> [Outcome] {
         try store.lock(batch.map(\.request.uid))
         return try batch.map { try finish($0.request, $0.outcome, in: store) }
     }
 
     /// Takes an action's outcome.
-    /// - Returns: whether the lease was still held, and the entry that the outcome made.
+    /// - Returns: whether the lease was still held, and what was decided.
     public func finish(
         _ request: ActionRequest, _ outcome: ActionOutcome, in store: some StoreTransaction
-    ) throws -> (isCurrent: Bool, entry: LedgerEntry?) {
+    ) throws -> Outcome {
         try store.lock([request.uid])
         guard let held = try store.work(of: request.uid), held.lease?.epoch == request.epoch else {
-            return (false, nil)
+            return Outcome(isCurrent: false)
         }
         let script = timed(by: store)
         guard let clip = try store.clip(request.uid), let status = clip.status else {
             try store.removeWork(of: request.uid)
-            return (true, nil)
+            return Outcome(isCurrent: true)
         }
         // The clip and its counters may have moved under the same lease since the action was handed out.
         let current = ActionRequest(work: held, status: status, details: clip.details, epoch: request.epoch)
@@ -307,14 +318,16 @@ public struct LedgerScript: Sendable {
         var released = held
         released.lease = nil
         try store.putWork(released)
-        let entry = try plan.signal.map { try submit($0, epoch: request.epoch, in: store) }
+        var signal = plan.signal
+        signal?.trace = held.trace
+        let decisions = try signal.map { try submit($0, epoch: request.epoch, in: store) }
         if let details = plan.details { try script.note(details, uid: request.uid, in: store) }
         if let next = plan.work {
             try putIfFitting(next, in: store)
-        } else if entry?.outcome == .rejected {
+        } else if decisions?.entry.outcome == .rejected {
             try script.putOff(request.uid, in: store)
         }
-        return (true, entry)
+        return Outcome(isCurrent: true, decisions: decisions)
     }
 
     /// The table does not take what the outcome asks for, or the clip was moved meanwhile: whatever is to be done
@@ -350,6 +363,7 @@ public struct LedgerScript: Sendable {
         guard work.lease == nil else { return false }
         work.action = action
         work.dueAt = now
+        work.trace = .current ?? work.trace
         try store.putWork(work)
         return true
     }
@@ -400,13 +414,32 @@ public struct LedgerScript: Sendable {
 
     /// Lifts `requested_status` of other programs into the ledger and decides it, in one transaction.
     public func liftRequests(limit: Int, in store: some StoreTransaction) throws -> [LedgerEntry] {
-        try store.requestingRows(limit: limit).compactMap { row in
+        try store.requestingRows(limit: limit).flatMap { row -> [LedgerEntry] in
             // What can not be removed would be lifted again and again.
             guard try store.clearRequest(uid: row.uid), let uid = ClipUID(row.uid), let word = row.requestedStatus
-            else { return nil }
+            else { return [] }
             return try submit(
-                Signal(uid: uid, source: .external, request: .init(requestedStatus: word)), in: store)
+                Signal(uid: uid, source: .external, request: .init(requestedStatus: word)), in: store
+            ).all
         }
+    }
+}
+
+extension LedgerScript {
+    /// What one signal had decided: the clip's earlier undecided entries, and its own.
+    public struct Decisions: Sendable, Equatable {
+        /// In the order of their decisions, and never empty.
+        public let all: [LedgerEntry]
+
+        /// The signal's own.
+        public var entry: LedgerEntry { all[all.count - 1] }
+    }
+
+    /// What became of a report or an outcome.
+    public struct Outcome: Sendable {
+        /// False when the lease is lost, or when a report's signal was rejected.
+        public var isCurrent: Bool
+        public var decisions: Decisions?
     }
 }
 

@@ -59,10 +59,12 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
 
     private func submit(_ signal: Signal, registers: Bool) async throws -> LedgerEntry {
         let script = script()
-        let entry = try await store.write { try script.submit(signal, registers: registers, in: $0) }
-        note([entry])
+        var signal = signal
+        signal.trace = signal.trace ?? .current
+        let decisions = try await store.write { [signal] in try script.submit(signal, registers: registers, in: $0) }
+        note(decisions.all)
         work.wake()
-        return entry
+        return decisions.entry
     }
 
     func script() -> LedgerScript {
@@ -140,6 +142,7 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
                 "clip.uid": "\(entry.signal.uid)", "clip.status": "\(to.rawValue)",
                 "signal.source": "\(entry.signal.source.rawValue)", "signal.seq": "\(entry.seq)",
             ]
+            if let trace = entry.signal.trace { metadata["trace.id"] = "\(trace)" }
             if let from = entry.from { metadata["clip.status_before"] = "\(from.rawValue)" }
             if to == .error, let why = entry.signal.details[.errorMessage]?.stringValue {
                 metadata["error.message"] = "\(why)"

@@ -108,7 +108,7 @@ extension Monitor {
                 let results = try await store.write { transaction in
                     try script.finish(batch, in: transaction)
                 }
-                note(results.compactMap(\.entry))
+                note(results.flatMap { $0.decisions?.all ?? [] })
                 // Details are written without an entry.
                 onChange()
                 for (result, (request, outcome)) in zip(results, batch)
@@ -141,23 +141,24 @@ extension Monitor {
     }
 
     private func metadata(_ request: ActionRequest, _ more: Logger.Metadata = [:]) -> Logger.Metadata {
-        let base: Logger.Metadata = ["clip.uid": "\(request.uid)", "action": "\(request.action.rawValue)"]
+        var base: Logger.Metadata = ["clip.uid": "\(request.uid)", "action": "\(request.action.rawValue)"]
+        if let trace = request.work.trace { base["trace.id"] = "\(trace)" }
         return base.merging(more) { _, new in new }
     }
 
     fileprivate func take(_ observation: Observation, for request: ActionRequest) async throws -> Bool {
         let script = script()
-        let (isCurrent, entry) = try await store.write { try script.report(observation, for: request, in: $0) }
-        note(entry.map { [$0] } ?? [])
+        let outcome = try await store.write { try script.report(observation, for: request, in: $0) }
+        note(outcome.decisions?.all ?? [])
         onChange()
-        if let entry, entry.reason == .unknownStatus {
+        if let entry = outcome.decisions?.entry, entry.reason == .unknownStatus {
             throw ActionFailure(
                 code: "status_refused",
                 message:
                     "the clips table does not take the status \"\(entry.requestedStatus ?? "")\": see its constraints",
                 isRetryable: true)
         }
-        return isCurrent
+        return outcome.isCurrent
     }
 }
 

@@ -90,9 +90,10 @@ extension OperatorAPI {
     /// Feeds a delivery through again, past the duplicate check: its signal is taken as one that has just come.
     func replayDelivery(_ id: Int64) async throws -> Response {
         let (outcome, signal) = actions.interpret(try await delivery(id).body)
-        if let signal {
+        if var signal {
+            signal.trace = .current
             let now = clock.now()
-            try await store.write { try LedgerScript.take(signal, delivery: id, at: now, in: $0) }
+            try await store.write { [signal] in try LedgerScript.take(signal, delivery: id, at: now, in: $0) }
             actions.wake()
         }
         return .json(

@@ -69,7 +69,8 @@ package struct OperatorAPI<Store: ClipStore>: Sendable {
         refuseOtherMethods(on: outside, open + [Self.descriptionRoute(.null)])
 
         let api = router.group("api").add(middleware: ProblemMiddleware()).add(
-            middleware: AccessMiddleware(adminToken: adminToken))
+            middleware: AccessMiddleware(adminToken: adminToken)
+        ).add(middleware: TraceMiddleware())
         for route in guarded { add(route, to: api) }
         refuseOtherMethods(on: api, guarded)
         refuseOtherPaths(below: api)

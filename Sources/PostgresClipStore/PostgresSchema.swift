@@ -409,7 +409,12 @@ struct PostgresSchema: Sendable {
             END IF;
             RETURN NULL;
         END $$;
+        """,
+        // 2: a request is followed through everything that comes of it.
         """
+        ALTER TABLE clipbridge_signals ADD COLUMN trace text;
+        ALTER TABLE clipbridge_work ADD COLUMN trace text;
+        """,
     ]
 }
 

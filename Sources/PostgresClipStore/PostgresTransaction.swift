@@ -114,7 +114,7 @@ public final class PostgresTransaction: StoreTransaction {
     private static let ownColumns = """
         b.uid AS met, b.failed_from, b.progress, b.created_at, b.updated_at, b.change_seq,
         w.action, w.due_at, w.attempt, w.polls, w.crashes, w.first_failed_at, w.stage_entered_at, w.mp4_requests,
-        w.percent, w.percent_at, w.lease_owner, w.lease_until, w.epoch
+        w.percent, w.percent_at, w.lease_owner, w.lease_until, w.epoch, w.trace
         """
 
     private var tableColumns: String {
@@ -399,12 +399,13 @@ public final class PostgresTransaction: StoreTransaction {
         let (kind, word) = signal.request.columns
         let inserted = try execute(
             """
-            INSERT INTO clipbridge_signals (uid, at, source, kind, requested_status, percent, details, delivery)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING seq
+            INSERT INTO clipbridge_signals (uid, at, source, kind, requested_status, percent, details, delivery, trace)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING seq
             """,
             [
                 .text(signal.uid.rawValue), .init(now), .text(signal.source.rawValue), .text(kind), .init(word),
                 .init(signal.percent), .text(try DetailsText.encode(signal.details)), .init(delivery),
+                .init(signal.trace?.rawValue),
             ])
         guard let seq = inserted.row?.integer("seq") else {
             throw StoreError(.corrupt, "the ledger gave no number to an entry")
@@ -476,7 +477,7 @@ public final class PostgresTransaction: StoreTransaction {
             seq: seq, at: at,
             signal: Signal(
                 uid: uid, source: source, request: request, details: DetailsText.decodeObject(row.text("details")),
-                percent: row.double("percent")),
+                percent: row.double("percent"), trace: row.text("trace").flatMap(TraceID.init(rawValue:))),
             delivery: row.text("delivery"),
             outcome: row.text("outcome").flatMap(LedgerEntry.Outcome.init(rawValue:)),
             reason: row.text("reason").flatMap(RejectionReason.init(rawValue:)),
@@ -497,19 +498,20 @@ public final class PostgresTransaction: StoreTransaction {
             """
             INSERT INTO clipbridge_work (
                 uid, action, due_at, attempt, polls, crashes, first_failed_at, stage_entered_at, mp4_requests,
-                percent, percent_at, lease_owner, lease_until, epoch
-            ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                percent, percent_at, lease_owner, lease_until, epoch, trace
+            ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
             ON CONFLICT (uid) DO UPDATE SET action = excluded.action, due_at = excluded.due_at,
                 attempt = excluded.attempt, polls = excluded.polls, crashes = excluded.crashes,
                 first_failed_at = excluded.first_failed_at, stage_entered_at = excluded.stage_entered_at,
                 mp4_requests = excluded.mp4_requests, percent = excluded.percent, percent_at = excluded.percent_at,
-                lease_owner = excluded.lease_owner, lease_until = excluded.lease_until, epoch = excluded.epoch
+                lease_owner = excluded.lease_owner, lease_until = excluded.lease_until, epoch = excluded.epoch,
+                trace = excluded.trace
             """,
             [
                 .text(work.uid.rawValue), .text(work.action.rawValue), .init(work.dueAt), .init(work.attempt),
                 .init(work.polls), .init(work.crashes), .init(work.firstFailedAt), .init(work.stageEnteredAt),
                 .init(work.mp4Requests), .init(work.percent), .init(work.percentAt), .init(work.lease?.owner),
-                .init(work.lease?.until), .init(work.lease?.epoch),
+                .init(work.lease?.until), .init(work.lease?.epoch), .init(work.trace?.rawValue),
             ])
         // Whoever waits for the next work that is due may have to wait less.
         if work.lease == nil, let now, work.dueAt <= now { stored = true }
@@ -602,6 +604,7 @@ public final class PostgresTransaction: StoreTransaction {
         (work.attempt, work.polls, work.crashes) = (count("attempt"), count("polls"), count("crashes"))
         work.firstFailedAt = row.time("first_failed_at")
         (work.percent, work.percentAt) = (row.double("percent"), row.time("percent_at"))
+        work.trace = row.text("trace").flatMap(TraceID.init(rawValue:))
         if let owner = row.text("lease_owner") {
             work.lease = Lease(
                 owner: owner, until: row.time("lease_until") ?? Timestamp(milliseconds: 0),
@@ -771,8 +774,8 @@ public final class PostgresTransaction: StoreTransaction {
             """
             INSERT INTO clipbridge_signals (
                 seq, uid, at, source, kind, requested_status, percent, details, delivery, outcome, reason,
-                from_status, to_status, epoch, decided_at
-            ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                from_status, to_status, epoch, decided_at, trace
+            ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
             ON CONFLICT (seq) DO UPDATE SET requested_status = excluded.requested_status, outcome = excluded.outcome,
                 reason = excluded.reason, from_status = excluded.from_status, to_status = excluded.to_status,
                 epoch = excluded.epoch, decided_at = excluded.decided_at
@@ -783,7 +786,7 @@ public final class PostgresTransaction: StoreTransaction {
                 .init(entry.signal.percent), .text(try DetailsText.encode(entry.signal.details)),
                 .init(entry.delivery.flatMap { Int64($0) }), .init(entry.outcome?.rawValue),
                 .init(entry.reason?.rawValue), .init(entry.from?.rawValue), .init(entry.to?.rawValue),
-                .init(stored.epoch), .init(stored.decidedAt),
+                .init(stored.epoch), .init(stored.decidedAt), .init(entry.signal.trace?.rawValue),
             ])
     }
 

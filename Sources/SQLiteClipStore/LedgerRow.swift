@@ -17,7 +17,7 @@ enum LedgerRow {
             seq: seq, at: Timestamp(milliseconds: row["at"]),
             signal: Signal(
                 uid: uid, source: source, request: request, details: DetailsText.decodeObject(row["details"]),
-                percent: row["percent"]),
+                percent: row["percent"], trace: (row["trace"] as String?).flatMap(TraceID.init(rawValue:))),
             delivery: (row["delivery"] as Int64?).map(String.init),
             outcome: (row["outcome"] as String?).flatMap(LedgerEntry.Outcome.init(rawValue:)),
             reason: (row["reason"] as String?).flatMap(RejectionReason.init(rawValue:)),

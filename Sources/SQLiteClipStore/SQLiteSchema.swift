@@ -203,6 +203,11 @@ struct SQLiteSchema: Sendable {
         """,
         // 2: what R2 has answered is kept; an MD5 that stands there is what it would have answered.
         "ALTER TABLE clipbridge_transfer_parts RENAME COLUMN md5 TO etag",
+        // 3: a request is followed through everything that comes of it.
+        """
+        ALTER TABLE clipbridge_signals ADD COLUMN trace TEXT;
+        ALTER TABLE clipbridge_work ADD COLUMN trace TEXT;
+        """,
     ]
 }
 

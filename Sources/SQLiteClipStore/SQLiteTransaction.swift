@@ -39,7 +39,7 @@ public struct SQLiteTransaction: StoreTransaction {
         c.\(schema.uidColumn.sql) AS uid, c.status AS status_word, c.processing_details AS details, b.uid AS met,
         b.failed_from, b.progress, b.created_at, b.updated_at, b.change_seq,
         w.action, w.due_at, w.attempt, w.polls, w.crashes, w.first_failed_at, w.stage_entered_at, w.mp4_requests,
-        w.percent, w.percent_at, w.lease_owner, w.lease_until, w.epoch
+        w.percent, w.percent_at, w.lease_owner, w.lease_until, w.epoch, w.trace
         """
     }
 
@@ -281,12 +281,12 @@ public struct SQLiteTransaction: StoreTransaction {
         let (kind, word) = signal.request.columns
         return try number(
             """
-            INSERT INTO clipbridge_signals (uid, at, source, kind, requested_status, percent, details, delivery)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq
+            INSERT INTO clipbridge_signals (uid, at, source, kind, requested_status, percent, details, delivery, trace)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq
             """,
             [
                 signal.uid.rawValue, now.milliseconds, signal.source.rawValue, kind, word, signal.percent,
-                try DetailsText.encode(signal.details), delivery,
+                try DetailsText.encode(signal.details), delivery, signal.trace?.rawValue,
             ])
     }
 
@@ -345,14 +345,14 @@ public struct SQLiteTransaction: StoreTransaction {
             """
             INSERT OR REPLACE INTO clipbridge_work (
                 uid, action, due_at, attempt, polls, crashes, first_failed_at, stage_entered_at, mp4_requests,
-                percent, percent_at, lease_owner, lease_until, epoch
-            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                percent, percent_at, lease_owner, lease_until, epoch, trace
+            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 work.uid.rawValue, work.action.rawValue, work.dueAt.milliseconds, work.attempt, work.polls,
                 work.crashes, work.firstFailedAt?.milliseconds, work.stageEnteredAt.milliseconds, work.mp4Requests,
                 work.percent, work.percentAt?.milliseconds, work.lease?.owner, work.lease?.until.milliseconds,
-                work.lease?.epoch,
+                work.lease?.epoch, work.trace?.rawValue,
             ])
     }
 
@@ -427,6 +427,7 @@ public struct SQLiteTransaction: StoreTransaction {
         work.firstFailedAt = (row["first_failed_at"] as Int64?).map(Timestamp.init(milliseconds:))
         work.percent = row["percent"]
         work.percentAt = (row["percent_at"] as Int64?).map(Timestamp.init(milliseconds:))
+        work.trace = (row["trace"] as String?).flatMap(TraceID.init(rawValue:))
         if let owner = row["lease_owner"] as String? {
             work.lease = Lease(
                 owner: owner, until: Timestamp(milliseconds: row["lease_until"] ?? 0), epoch: row["epoch"] ?? 0)
@@ -553,14 +554,15 @@ public struct SQLiteTransaction: StoreTransaction {
             """
             INSERT OR REPLACE INTO clipbridge_signals (
                 seq, uid, at, source, kind, requested_status, percent, details, delivery, outcome, reason,
-                from_status, to_status, epoch, decided_at
-            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                from_status, to_status, epoch, decided_at, trace
+            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 entry.seq, entry.signal.uid.rawValue, entry.at.milliseconds, entry.signal.source.rawValue, kind,
                 entry.requestedStatus ?? word, entry.signal.percent, try DetailsText.encode(entry.signal.details),
                 entry.delivery.flatMap { Int64($0) }, entry.outcome?.rawValue, entry.reason?.rawValue,
                 entry.from?.rawValue, entry.to?.rawValue, stored.epoch, stored.decidedAt?.milliseconds,
+                entry.signal.trace?.rawValue,
             ])
     }
 

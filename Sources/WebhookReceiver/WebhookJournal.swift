@@ -39,7 +39,19 @@ final class WebhookJournal: Sendable {
         )
     }
 
-    func stored() {
+    func stored(_ receipt: DeliveryReceipt, uid: ClipUID?, as label: WebhookAnswer.Label, trace: TraceID) {
+        if logger.logLevel <= .debug {
+            let id: String =
+                switch receipt {
+                case .stored(let id), .duplicate(let id): id
+                }
+            logger.debug(
+                "delivery stored",
+                metadata: [
+                    "clip.uid": "\(uid?.rawValue ?? "")", "delivery.id": "\(id)",
+                    "webhook.outcome": "\(label.rawValue)", "trace.id": "\(trace)",
+                ])
+        }
         if setStoreAway(false) { logger.info("deliveries are stored again") }
     }
 

@@ -105,7 +105,8 @@ package struct WebhookReceiver: Sendable {
         } catch {
             return refuse(error)
         }
-        return await take(body, signature: signature, header: values[0], at: now)
+        let trace = TraceID.of(traceparent: request.headers[.traceparent])
+        return await take(body, signature: signature, header: values[0], at: now, trace: trace)
     }
 
     /// The body; nil as soon as it is larger than it may be.
@@ -130,15 +131,17 @@ package struct WebhookReceiver: Sendable {
     }
 
     /// Stores a verified delivery and says what became of it.
-    private func take(_ body: [UInt8], signature: WebhookSignature, header: String, at now: Timestamp) async -> Response
-    {
+    private func take(
+        _ body: [UInt8], signature: WebhookSignature, header: String, at now: Timestamp, trace: TraceID
+    ) async -> Response {
         let interpretation = DeliveryInterpreter.interpret(body)
         let delivery = NewDelivery(
             receivedAt: now,
             signature: signature,
             header: header,
             body: body,
-            interpretation: interpretation
+            interpretation: interpretation,
+            trace: trace
         )
         let start = ContinuousClock.now
         do throws(BoundedLedger.Failure) {
@@ -146,8 +149,9 @@ package struct WebhookReceiver: Sendable {
                 if case .stored = receipt, delivery.signal != nil { onStored() }
             }
             metrics.committed(after: ContinuousClock.now - start)
-            journal.stored()
-            return finish(Self.answer(interpretation, receipt)).response
+            let answer = finish(Self.answer(interpretation, receipt))
+            journal.stored(receipt, uid: delivery.uid, as: answer.label, trace: trace)
+            return answer.response
         } catch {
             journal.notStored(error)
             return finish(.notStored(error, retryAfterSeconds: configuration.retryAfterSeconds)).response
@@ -179,14 +183,17 @@ extension NewDelivery {
         signature: WebhookSignature,
         header: String,
         body: [UInt8],
-        interpretation: DeliveryInterpreter.Interpretation
+        interpretation: DeliveryInterpreter.Interpretation,
+        trace: TraceID
     ) {
-        let (outcome, uid, signal): (DeliveryOutcome, ClipUID?, Signal?) =
+        let (outcome, uid, stated): (DeliveryOutcome, ClipUID?, Signal?) =
             switch interpretation {
             case .accepted(let signal): (.accepted, signal.uid, signal)
             case .ignored(_, let uid): (.ignored, uid, nil)
             case .malformed: (.malformed, nil, nil)
             }
+        var signal = stated
+        signal?.trace = trace
         self.init(
             receivedAt: receivedAt,
             signedAt: Timestamp(seconds: signature.time),
@@ -201,5 +208,6 @@ extension NewDelivery {
 }
 
 extension HTTPField.Name {
+    static let traceparent = HTTPField.Name("traceparent")!  // A literal of token characters.
     package static let webhookSignature = HTTPField.Name("Webhook-Signature")!  // A literal of token characters.
 }

@@ -89,7 +89,7 @@ struct World: Sendable {
     @discardableResult
     func submit(_ signal: Signal, registers: Bool = true) async throws -> LedgerEntry {
         let script = script()
-        return try await store.write { try script.submit(signal, registers: registers, in: $0) }
+        return try await store.write { try script.submit(signal, registers: registers, in: $0).entry }
     }
 
     func register(_ uid: ClipUID, _ status: ClipStatus, _ details: Details = [:]) async throws {

@@ -70,10 +70,10 @@ import Testing
     @Test func signalForARowOfForeignStatusLeavesItAlone() async throws {
         try await withApplication { store, application in
             let script = script
-            let entry = try await store.write {
+            let decisions = try await store.write {
                 try script.submit(Signal(uid: ClipUID("three")!, source: .operator, status: .complete), in: $0)
             }
-            #expect(entry.reason == .unknownStatus)
+            #expect(decisions.entry.reason == .unknownStatus)
             let details = try await application.column(
                 "SELECT processing_details::text AS x FROM \(application.name) WHERE id = 3")
             #expect(details == ["[1]"])
@@ -155,7 +155,7 @@ import Testing
                         in: transaction)
                 }
             }
-            #expect(entries.map(\.reason) == [.unknownClip, .unknownClip])
+            #expect(entries.map(\.entry.reason) == [.unknownClip, .unknownClip])
             #expect(said.words.contains { $0.contains("owner") })
             #expect(try await store.read { try $0.history(of: ClipUID("new")!).count } == 1)
             try await store.close()
@@ -176,8 +176,8 @@ import Testing
                     try script.submit(Signal(uid: one, source: .operator, status: $0), registers: true, in: transaction)
                 }
             }
-            #expect(entries.map(\.outcome) == [.applied, .rejected, .applied])
-            #expect(entries[1].reason == .unknownStatus)
+            #expect(entries.map(\.entry.outcome) == [.applied, .rejected, .applied])
+            #expect(entries[1].entry.reason == .unknownStatus)
             try await store.close()
         }
     }
@@ -223,14 +223,14 @@ import Testing
             try await store.migrate()
             let script = script
             let one = one
-            let entry = try await store.write {
+            let decisions = try await store.write {
                 try script.submit(
                     Signal(uid: one, source: .operator, status: .queued, details: ["odd": "a\u{0}b"]),
                     registers: true, in: $0)
             }
-            #expect(entry.outcome == .applied)
+            #expect(decisions.entry.outcome == .applied)
             #expect(try await store.read { try $0.clip(one)?.details["odd"] } == "a\u{fffd}b")
-            #expect(try await store.read { try $0.entry(entry.seq)?.signal.details["odd"] } == "a\u{0}b")
+            #expect(try await store.read { try $0.entry(decisions.entry.seq)?.signal.details["odd"] } == "a\u{0}b")
             try await store.close()
         }
     }
@@ -293,11 +293,11 @@ import Testing
             try await store.migrate()
             let script = script
             let null = ClipUID("null")!
-            let entry = try await store.write {
+            let decisions = try await store.write {
                 try script.submit(
                     Signal(uid: null, source: .operator, status: .queued), registers: true, in: $0)
             }
-            #expect(entry.outcome == .applied)
+            #expect(decisions.entry.outcome == .applied)
             #expect(try await store.read { try $0.clips(status: nil, before: nil, limit: 9).map(\.uid) } == [null])
             let claimed = try await store.write {
                 try script.claim([.checkVideo], owner: "one", lease: .seconds(15), limit: 1, in: $0)

@@ -111,7 +111,7 @@ import Testing
                 try script.submit(
                     Signal(uid: ClipUID("new")!, source: .operator, status: .queued), registers: true, in: $0)
             }
-            #expect(refused.reason == .unknownClip)
+            #expect(refused.entry.reason == .unknownClip)
             #expect(try await database.column("SELECT title AS x FROM clips") == ["First"])
         }
     }

@@ -129,10 +129,10 @@ import Testing
         try await withApplication { store, _ in
             let script = script
             let uid = ClipUID("three")!
-            let entry = try await store.write {
+            let decisions = try await store.write {
                 try script.submit(Signal(uid: uid, source: .operator, status: .complete), in: $0)
             }
-            #expect(entry.reason == .unknownStatus)
+            #expect(decisions.entry.reason == .unknownStatus)
             #expect(try await store.read { try $0.clip(uid)?.statusWord } == "their own word")
         }
     }
@@ -191,11 +191,11 @@ import Testing
             },
             { store, _ in
                 let script = script
-                let entry = try await store.write {
+                let decisions = try await store.write {
                     try script.submit(
                         Signal(uid: ClipUID("new")!, source: .operator, status: .queued), registers: true, in: $0)
                 }
-                #expect(entry.reason == .unknownClip)
+                #expect(decisions.entry.reason == .unknownClip)
                 #expect(try await store.read { try $0.history(of: ClipUID("new")!).count } == 1)
             })
     }
