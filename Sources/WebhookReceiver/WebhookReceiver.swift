@@ -14,7 +14,7 @@ import NIOCore
 package struct WebhookReceiver: Sendable {
     package struct Configuration: Sendable {
         /// Any of them may match.
-        package var secrets: [String]
+        package var secrets: WebhookSecrets
         package var tolerance: Duration
         package var bodyBytesMax: Int
         /// How long a delivery waits for the store.
@@ -25,7 +25,7 @@ package struct WebhookReceiver: Sendable {
         package var retryAfterSeconds: Int
 
         package init(
-            secrets: [String],
+            secrets: WebhookSecrets,
             tolerance: Duration = .seconds(300),
             bodyBytesMax: Int = 256 << 10,
             storeTimeLimit: Duration = .seconds(10),
@@ -50,15 +50,19 @@ package struct WebhookReceiver: Sendable {
     private let metrics: WebhookMetrics
     private let journal: WebhookJournal
     private let onStored: @Sendable () -> Void
+    private let onMismatch: @Sendable () -> Void
 
-    /// - Parameter onStored: runs after an accepted delivery and its signal became durable; it must return at once.
+    /// - Parameters:
+    ///   - onStored: runs after an accepted delivery and its signal became durable; it must return at once.
+    ///   - onMismatch: runs after a delivery was refused because no secret fits; it must return at once.
     package init(
         configuration: Configuration,
         ledger: any DeliveryLedger,
         clock: any WallClock = SystemWallClock(),
         logger: Logger,
         metrics: any MetricsFactory = MetricsSystem.factory,
-        onStored: @escaping @Sendable () -> Void
+        onStored: @escaping @Sendable () -> Void,
+        onMismatch: @escaping @Sendable () -> Void = {}
     ) {
         self.configuration = configuration
         self.verifier = WebhookVerifier(secrets: configuration.secrets, tolerance: configuration.tolerance)
@@ -72,6 +76,7 @@ package struct WebhookReceiver: Sendable {
         self.metrics = WebhookMetrics(factory: metrics)
         self.journal = WebhookJournal(logger: logger)
         self.onStored = onStored
+        self.onMismatch = onMismatch
     }
 
     package func addRoutes<Context: RequestContext>(to router: some RouterMethods<Context>) {
@@ -127,6 +132,7 @@ package struct WebhookReceiver: Sendable {
     private func refuse(_ refusal: SignatureRefusal) -> Response {
         let answer = finish(.refused(refusal, toleranceSeconds: configuration.tolerance.components.seconds))
         journal.refused(answer.label, at: clock.now())
+        if refusal == .mismatch { onMismatch() }
         return answer.response
     }
 

@@ -15,14 +15,12 @@ package enum SignatureRefusal: Error, Sendable, Equatable {
 
 /// Verifies deliveries' signatures with any of several secrets, as are needed while a secret is changed.
 package struct WebhookVerifier: Sendable {
-    private let keys: [SymmetricKey]
+    private let secrets: WebhookSecrets
     private let toleranceSeconds: Int64
 
-    /// - Parameters:
-    ///   - secrets: taken by their own bytes; they look like hexadecimal but are not decoded.
-    ///   - tolerance: how far our clock may be from the signature's time, either way, the limit included.
-    package init(secrets: [String], tolerance: Duration) {
-        keys = secrets.map { SymmetricKey(data: Array($0.utf8)) }
+    /// - Parameter tolerance: how far our clock may be from the signature's time, either way, the limit included.
+    package init(secrets: WebhookSecrets, tolerance: Duration) {
+        self.secrets = secrets
         toleranceSeconds = tolerance.components.seconds
     }
 
@@ -38,7 +36,7 @@ package struct WebhookVerifier: Sendable {
     /// telling, and a forged one learns nothing about our clock.
     package func verify(_ signature: WebhookSignature, body: [UInt8], now: Timestamp) throws(SignatureRefusal) {
         var isGenuine = false
-        for key in keys where Self.code(key, time: signature.timeText, body: body) == signature.sig1 {
+        for key in secrets.keys where Self.code(key, time: signature.timeText, body: body) == signature.sig1 {
             isGenuine = true
         }
         guard isGenuine else { throw .mismatch }
@@ -49,7 +47,7 @@ package struct WebhookVerifier: Sendable {
     /// The header for a body, as Cloudflare makes it.
     package static func sign(secret: String, time: Timestamp, body: [UInt8]) -> String {
         let text = String(time.seconds)
-        let code = code(SymmetricKey(data: Array(secret.utf8)), time: Array(text.utf8), body: body)
+        let code = code(WebhookSecrets.key(secret), time: Array(text.utf8), body: body)
         let hex = code.reduce(into: "") { hex, byte in
             if byte < 0x10 { hex += "0" }
             hex += String(byte, radix: 16)

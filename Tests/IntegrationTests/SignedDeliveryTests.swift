@@ -3,6 +3,7 @@
 
 import ClipLifecycle
 import Foundation
+import HTTPTypes
 import Testing
 
 /// Deliveries signed by others than the sandbox.
@@ -22,6 +23,25 @@ import Testing
             let clip = try await bridge.clip(uid, reaches: .complete)
             #expect(clip.history.first?["source"] == "webhook")
             #expect(clip.history.first?["requested_status"] == "stream_ready")
+        }
+    }
+
+    @Test func requestIsFollowedFromTheWebhookToTheLastStatus() async throws {
+        try await World.run { world in
+            let sandbox = try await world.sandbox()
+            let bridge = try await world.bridge(sandbox, ["CLIPBRIDGE_LOG_LEVEL": "debug"])
+            let uid = try await sandbox.copy("sample:1MB")
+            let trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+            let body = try JSONValue.object(["uid": .string(uid), "status": ["state": "ready"]]).bytes
+            let traceparent = try #require(HTTPField.Name("traceparent"))
+            let answer = try await bridge.deliver(
+                body, secret: sandbox.secret, headers: [traceparent: "00-\(trace)-00f067aa0ba902b7-01"])
+            #expect(answer.status == 200)
+            try await bridge.clip(uid, reaches: .complete)
+            let lines = bridge.program.error.split(separator: "\n").compactMap { try? JSONValue(parsing: $0) }
+                .filter { $0["trace.id"]?.stringValue == trace && $0["clip.uid"]?.stringValue == uid }
+            #expect(lines.contains { $0["message"] == "delivery stored" && $0["delivery.id"] == answer["delivery"] })
+            #expect(lines.contains { $0["message"] == "clip changed status" && $0["clip.status"] == "complete" })
         }
     }
 

@@ -93,8 +93,7 @@ import Testing
         }
     }
 
-    /// It looks for the first time a minute after its start.
-    @Test func bridgeTakesItsSubscriptionBack() async throws {
+    @Test func bridgeTakesItsSubscriptionAndItsNewSecret() async throws {
         try await World.run { world in
             let sandbox = try await world.sandbox()
             _ = try await sandbox.api(.put, "/webhook", ["notificationUrl": .string(Self.elsewhere)])
@@ -108,12 +107,42 @@ import Testing
             #expect(bridge.program.error.contains("webhooks go to \(Self.elsewhere)"))
             let shown = try await webhook(["show"], sandbox, world)
             #expect(shown.output.contains(Self.receiver), "\(shown.output)")
-            // It has another secret than the one that is set.
-            try await until("the warning about the secret") {
-                bridge.program.error.contains("is not in CLOUDFLARE_WEBHOOK_SECRET")
+            // It has another secret than the one that is set; both are good now.
+            try await until("the new secret") {
+                bridge.program.error.contains("webhook secret taken over from the subscription")
             }
+            let full = try await webhook(["show", "--json", "--show-secret"], sandbox, world)
+            let secret = try #require(try JSONValue(parsing: full.output)["secret"]?.stringValue)
+            #expect(secret != sandbox.secret && !bridge.program.error.contains(secret))
+            for (number, secret) in [secret, sandbox.secret].enumerated() {
+                let body = Array(#"{"uid":"clip\#(number)","status":{"state":"queued"}}"#.utf8)
+                #expect(try await bridge.deliver(body, secret: secret).status == 200)
+            }
+            #expect(try await bridge.deliver([], secret: "another").status == 401)
             bridge.program.send(SIGTERM)
             #expect(try await bridge.program.exitCode(within: .seconds(30)) == 0)
+        }
+    }
+
+    /// Another program subscribed the bridge's own URL anew, by way of another URL.
+    @Test func deliveryThatNoSecretFitsHasTheBridgeAskForTheNewOne() async throws {
+        try await World.run(on: .sqlite) { world in
+            let sandbox = try await world.sandbox()
+            #expect(try await webhook(["subscribe"], sandbox, world).status == 0)
+            let bridge = try await world.serve(
+                ["--config", sandbox.settingsFile],
+                ["CLIPBRIDGE_PORT": "0", "CLIPBRIDGE_PUBLIC_URL": Self.publicURL])
+            try await until("the first look") {
+                try await bridge.get("/metrics").text.contains("clipbridge_webhook_subscribed 1")
+            }
+            #expect(try await webhook(["subscribe", Self.elsewhere], sandbox, world).status == 0)
+            let changed = try await webhook(["subscribe"], sandbox, world)
+            let secret = try #require(changed.lines.first?.dropFirst("CLOUDFLARE_WEBHOOK_SECRET=".count))
+            let body = Array(#"{"uid":"clip","status":{"state":"queued"}}"#.utf8)
+            #expect(try await bridge.deliver(body, secret: String(secret)).status == 401)
+            try await until("a delivery that is taken") {
+                try await bridge.deliver(body, secret: String(secret)).status == 200
+            }
         }
     }
 }

@@ -33,6 +33,42 @@ struct WebhookReceiverTests {
         #expect(world.wakeCount == 1)
     }
 
+    @Test func secretThatIsFoundLaterIsAcceptedBesideTheOld() async throws {
+        var world = World()
+        let secrets = WebhookSecrets([World.secret])
+        world.configuration.secrets = secrets
+        #expect(!secrets.accept(World.secret))
+        let body = ready
+        let answers = try await world.run { [world] client in
+            var answers: [Int] = []
+            for secret in ["first", "second", "third"] {
+                let signature = WebhookVerifier.sign(secret: secret, time: world.clock.time, body: body)
+                answers.append(try await client.post(body, signature: signature).status)
+                #expect(secrets.accept(secret) && !secrets.accept(secret))
+                answers.append(try await client.post(body, signature: signature).status)
+            }
+            answers.append(try await client.post(body, signature: world.signed(body)).status)
+            let oldest = WebhookVerifier.sign(secret: "first", time: world.clock.time, body: body)
+            answers.append(try await client.post(body, signature: oldest).status)
+            return answers
+        }
+        #expect(answers == [401, 200, 401, 200, 401, 200, 200, 401])
+    }
+
+    @Test func traceIsTakenFromTheRequestOrGivenToIt() async throws {
+        let world = World()
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+        let other = Array(#"{"uid":"clip2","status":{"state":"ready"}}"#.utf8)
+        try await world.run { client in
+            let header = "traceparent: 00-\(trace)-00f067aa0ba902b7-01\r\n"
+            _ = try await client.post(ready, signature: world.signed(ready), extra: header)
+            _ = try await client.post(other, signature: world.signed(other))
+        }
+        let traces = world.ledger.deliveries.map(\.signal?.trace)
+        #expect(traces.first??.rawValue == trace)
+        #expect(traces.last??.rawValue.count == 32 && traces.first != traces.last)
+    }
+
     @Test func repeatedBodyIsADuplicateOfTheFirst() async throws {
         let world = World()
         let answers = try await world.run { client in
@@ -150,7 +186,7 @@ struct WebhookReceiverTests {
 
     @Test func anyOfSeveralSecretsMatches() async throws {
         var world = World()
-        world.configuration.secrets = ["new", "old"] + (0..<100).map { "secret\($0)" }
+        world.configuration.secrets = WebhookSecrets(["new", "old"] + (0..<100).map { "secret\($0)" })
         let fixed = world
         try await fixed.run { client in
             for secret in ["new", "old", "secret99"] {

@@ -52,7 +52,8 @@ struct WebhookSignatureTests {
     @Test(arguments: vectors)
     func vectorGivesItsResult(vector: Vector) throws {
         let body = try vector.bodyFile.map(Fixture.bytes) ?? Array((vector.body ?? "").utf8)
-        let verifier = WebhookVerifier(secrets: vector.secrets, tolerance: .seconds(vector.toleranceSeconds))
+        let verifier = WebhookVerifier(
+            secrets: WebhookSecrets(vector.secrets), tolerance: .seconds(vector.toleranceSeconds))
         let result = Self.result { () throws(SignatureRefusal) in
             let signature = try verifier.parse(vector.header.map { [$0] } ?? [])
             try verifier.verify(signature, body: body, now: Timestamp(seconds: vector.now))
@@ -62,13 +63,13 @@ struct WebhookSignatureTests {
 
     @Test func twoHeaderLinesAreMalformed() {
         let header = WebhookVerifier.sign(secret: "s", time: Timestamp(seconds: 1), body: [])
-        let verifier = WebhookVerifier(secrets: ["s"], tolerance: .seconds(1))
+        let verifier = WebhookVerifier(secrets: WebhookSecrets(["s"]), tolerance: .seconds(1))
         #expect(throws: SignatureRefusal.malformed) { try verifier.parse([header, header]) }
     }
 
     @Test func ageOfAnExpiredSignatureIsTold() throws {
         let header = WebhookVerifier.sign(secret: "s", time: Timestamp(seconds: 1_000), body: [1])
-        let verifier = WebhookVerifier(secrets: ["s"], tolerance: .seconds(300))
+        let verifier = WebhookVerifier(secrets: WebhookSecrets(["s"]), tolerance: .seconds(300))
         let signature = try verifier.parse([header])
         #expect(throws: SignatureRefusal.expired(ageSeconds: 412)) {
             try verifier.verify(signature, body: [1], now: Timestamp(seconds: 1_412))
@@ -83,7 +84,7 @@ struct WebhookSignatureTests {
         for length in [0, 1, 63, 64, 65, 1_000, 262_144] {
             let body = random.bytes(length)
             let secrets = (0..<20).map { _ in random.bytes(16).map { String($0, radix: 16) }.joined() }
-            let verifier = WebhookVerifier(secrets: secrets, tolerance: .seconds(300))
+            let verifier = WebhookVerifier(secrets: WebhookSecrets(secrets), tolerance: .seconds(300))
             for secret in [secrets[0], secrets[7], secrets[19]] {
                 let now = Timestamp(seconds: 1_800_000_000)
                 let signature = try verifier.parse([WebhookVerifier.sign(secret: secret, time: now, body: body)])
@@ -121,7 +122,7 @@ struct WebhookSignatureTests {
         var random = SplitMix64(seed: 20_261_006)
         let valid = Array(WebhookVerifier.sign(secret: "s", time: Timestamp(seconds: 1_230_811_200), body: []).utf8)
         let alphabet = Array("time=sig1,0123456789abcdefABCDEF \t=,".utf8) + [0, 0x80, 0xFF]
-        let verifier = WebhookVerifier(secrets: ["another"], tolerance: .seconds(300))
+        let verifier = WebhookVerifier(secrets: WebhookSecrets(["another"]), tolerance: .seconds(300))
         for round in 0..<20_000 {
             let header: [UInt8]
             switch round % 3 {

@@ -103,7 +103,7 @@ struct World: Sendable {
     let metrics = TestMetrics()
     private let wakes = NIOLockedValueBox(0)
     var clock = StillClock()
-    var configuration = WebhookReceiver.Configuration(secrets: [Self.secret])
+    var configuration = WebhookReceiver.Configuration(secrets: WebhookSecrets([Self.secret]))
     var limits = ServerLimits()
 
     /// How often `onStored` ran.

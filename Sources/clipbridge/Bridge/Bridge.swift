@@ -30,6 +30,9 @@ struct Bridge<Store: ClipStore>: Sendable {
     private let monitor: Monitor<Store>
     private let pipeline: Pipeline
     private let events: EventFeed<Store>
+    private let webhookSecrets: WebhookSecrets
+    /// Each tells of a delivery that no secret fits.
+    private let mismatches: AsyncStream<Void>
     private let responder: RouterResponder<BasicRequestContext>
 
     /// Checks the settings; nothing is started.
@@ -73,9 +76,16 @@ struct Bridge<Store: ClipStore>: Sendable {
         let metrics = MetricsPage(
             registry: registry, version: Clipbridge.version,
             clipCounts: { try await store.read { try $0.clipCounts() } }, spoolBytes: { spool.bytesUsed() })
+        let webhookSecrets = WebhookSecrets(credentials.webhookSecrets)
+        self.webhookSecrets = webhookSecrets
+        let (mismatches, hint) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        self.mismatches = mismatches
+        let receiver = WebhookReceiver(
+            configuration: .init(secrets: webhookSecrets, tolerance: settings.webhookTolerance),
+            ledger: store, logger: logger, onStored: { monitor.wake() }, onMismatch: { hint.yield() })
         responder = Self.router(
-            settings, credentials, store: store, monitor: monitor, pipeline: pipeline, events: events,
-            metrics: metrics, logger
+            settings, receiver, store: store, monitor: monitor, pipeline: pipeline, events: events,
+            metrics: metrics
         ).buildResponder()
     }
 
@@ -89,14 +99,11 @@ struct Bridge<Store: ClipStore>: Sendable {
     }
 
     private static func router(
-        _ settings: Settings, _ credentials: Credentials, store: Store, monitor: Monitor<Store>,
-        pipeline: Pipeline, events: EventFeed<Store>, metrics: MetricsPage, _ logger: Logger
+        _ settings: Settings, _ receiver: WebhookReceiver, store: Store, monitor: Monitor<Store>,
+        pipeline: Pipeline, events: EventFeed<Store>, metrics: MetricsPage
     ) -> Router<BasicRequestContext> {
         let router = Router(context: BasicRequestContext.self)
-        WebhookReceiver(
-            configuration: .init(secrets: credentials.webhookSecrets, tolerance: settings.webhookTolerance),
-            ledger: store, logger: logger, onStored: { monitor.wake() }
-        ).addRoutes(to: router)
+        receiver.addRoutes(to: router)
         let actions = OperatorActions(
             submit: { try await monitor.submit($0) },
             register: { try await monitor.register($0) },
@@ -153,7 +160,9 @@ struct Bridge<Store: ClipStore>: Sendable {
     private var watches: [ServiceGroupConfiguration.ServiceConfiguration] {
         let sweep = UploadSweep(store: store, pipeline: pipeline, logger: logger)
         guard let target = settings.webhookTarget else { return [.init(service: sweep)] }
-        let watch = SubscriptionWatch(target: target, stream: stream, reclaims: reclaimsWebhook, logger: logger)
+        let watch = SubscriptionWatch(
+            target: target, stream: stream, reclaims: reclaimsWebhook, logger: logger, secrets: webhookSecrets,
+            mismatches: mismatches)
         return [.init(service: sweep), .init(service: watch)]
     }
 

@@ -32,9 +32,12 @@ struct BridgeProcess: Sendable {
     }
 
     /// Sends a webhook as Cloudflare would.
-    func deliver(_ body: [UInt8], secret: String, time: Timestamp = SystemWallClock().now()) async throws -> Answer {
-        let signature = WebhookVerifier.sign(secret: secret, time: time, body: body)
-        return try await transport.call(.post, webhookURL, body: body, headers: [.webhookSignature: signature])
+    func deliver(
+        _ body: [UInt8], secret: String, time: Timestamp = SystemWallClock().now(), headers: HTTPFields = [:]
+    ) async throws -> Answer {
+        var headers = headers
+        headers[.webhookSignature] = WebhookVerifier.sign(secret: secret, time: time, body: body)
+        return try await transport.call(.post, webhookURL, body: body, headers: headers)
     }
 
     func register(_ uid: String) async throws {
