@@ -81,6 +81,16 @@ import Testing
         }
     }
 
+    @Test func checkTellsATokenThatMayOnlyRead() async throws {
+        try await World.run(on: .sqlite) { world in
+            let sandbox = try await world.sandbox(["--fault", "route=downloads,status=403"])
+            let check = try await world.run(
+                ["check", "--config", sandbox.settingsFile], ["CLIPBRIDGE_SPOOL_MAX_BYTES": "1MiB"])
+            #expect(check.status == 77 && check.output.contains("ok    cloudflare"), "\(check.output)")
+            #expect(check.output.contains("FAIL  permission") && check.output.contains("Stream: Edit"))
+        }
+    }
+
     @Test func checkSaysInWordsWhatIsWrong() async throws {
         try await World.run { world in
             let sandbox = try await world.sandbox()
@@ -91,7 +101,14 @@ import Testing
             }
             let good = try await check()
             #expect(good.status == 0, "\(good.output)\(good.error)")
-            #expect(good.lines.count == 5 && good.lines.allSatisfy { $0.hasPrefix("ok ") })
+            #expect(good.lines.count == 7 && good.lines.allSatisfy { $0.hasPrefix("ok ") })
+            let webhook = try await check(["CLIPBRIDGE_PUBLIC_URL": "https://bridge.example.com"])
+            #expect(webhook.status == 1 && webhook.output.contains("no webhook is subscribed"), "\(webhook.output)")
+            let missing = try await world.run(["check"])
+            #expect(missing.status == 78)
+            for name in ["CLOUDFLARE_ACCOUNT_ID", "CLOUDFLARE_WEBHOOK_SECRET", "R2_BUCKET_NAME"] {
+                #expect(missing.error.contains(name), "\(missing.error)")
+            }
             let token = try await check(["CLOUDFLARE_API_TOKEN": "wrong"])
             #expect(token.status == 77 && token.output.contains("CLOUDFLARE_API_TOKEN"), "\(token.output)")
             let key = try await check(["R2_SECRET_ACCESS_KEY": "wrong"])

@@ -14,7 +14,10 @@ import OutboundHTTP
 
 struct Check: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Tries credentials, bucket, clock, disk and store, and says in words what is wrong.")
+        abstract: "Tries credentials, bucket, clock, webhook, disk and store, and says in words what is wrong.",
+        discussion:
+            "Changes nothing but an object of its own in the bucket, which it removes again. Exit code 0 when all "
+            + "is well.")
 
     @Flag(help: "Print JSON.") var json = false
     @OptionGroup var options: SettingsOptions
@@ -27,19 +30,23 @@ struct Check: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try await options.load()
+        try Self.refuseMissing(settings)
         let credentials = try Credentials(settings)
         try settings.checkExposure()
         let transport = try CurlTransport(logger: .silent)
+        let client = client(settings, credentials, transport)
         let findings = [
             await finding("cloudflare", "the API token may read the account's videos") {
-                try await self.client(settings, credentials, transport).verify()
+                try await client.verify()
             },
+            await finding("permission", "the API token may ask for MP4s") { try await Self.tryWriting(client) },
             await finding("bucket", "the bucket takes, shows and deletes objects") {
                 try await Self.tryBucket(credentials.storage, transport)
             },
             await finding("clock", "the clock agrees with the bucket's server") {
                 try await Self.tryClock(credentials.storage, transport)
             },
+            await webhookFinding(settings, client),
             await finding("spool", "the spool folder can be written") { try Self.trySpool(settings) },
             await finding("store", "the store opens, or can be created") { try await Self.tryStore(settings) },
         ]
@@ -69,6 +76,20 @@ struct Check: AsyncParsableCommand {
         }
     }
 
+    private func webhookFinding(_ settings: Settings, _ client: StreamClient) async -> Finding {
+        guard let target = settings.webhookTarget else {
+            return Finding(
+                name: "webhook", failure: nil,
+                text: "not looked at, for CLIPBRIDGE_PUBLIC_URL is not set; clips get on by inquiries alone, only later"
+            )
+        }
+        return await finding("webhook", "Cloudflare's webhooks go to \(target.url), signed with a secret that is set") {
+            if let complaint = target.complaint(about: try await client.webhook()) {
+                throw CommandFailure(.failed, complaint)
+            }
+        }
+    }
+
     private func show(_ findings: [Finding]) {
         if json {
             let list = findings.map { finding in
@@ -87,6 +108,43 @@ struct Check: AsyncParsableCommand {
     }
 
     // MARK: The tries
+
+    /// All at once, so that nobody has to come back for each.
+    private static func refuseMissing(_ settings: Settings) throws {
+        let needed: [(SettingName, Bool)] = [
+            (.cloudflareAccountID, settings.cloudflareAccountID == nil),
+            (.cloudflareAPIToken, settings.cloudflareAPIToken == nil),
+            (.cloudflareWebhookSecret, settings.webhookSecrets.isEmpty),
+            (.r2AccessKeyID, settings.r2AccessKeyID == nil), (.r2SecretAccessKey, settings.r2SecretAccessKey == nil),
+            (.r2BucketName, settings.r2BucketName == nil),
+        ]
+        let missing = needed.filter(\.1).map(\.0)
+        guard missing.count > 1 else { return }
+        let lines = missing.map { "  \($0.rawValue): \($0.definition.meaning)" }
+        throw CommandFailure(
+            .configuration,
+            "these settings are missing, in the environment or in a file that --config names:\n"
+                + lines.joined(separator: "\n"))
+    }
+
+    /// By a request that can not succeed: no video has this uid, and a token that may only read is refused before that
+    /// is found.
+    private static func tryWriting(_ client: StreamClient) async throws {
+        guard let nobody = ClipUID(String(repeating: "0", count: 32)) else { return }
+        do throws(StreamError) {
+            _ = try await client.createDownload(nobody)
+        } catch {
+            switch error.code {
+            case .notFound, .noRoute, .refused, .notReady: return
+            case .unauthorized:
+                throw CommandFailure(
+                    .refused,
+                    "the API token may not ask for MP4s: give it the permission Stream: Edit (Write) on the account. "
+                        + error.message)
+            case .rateLimited, .budget, .unavailable, .unexpectedAnswer, .transfer, .cancelled: throw error
+            }
+        }
+    }
 
     /// A key of its own, which no clip's object can have.
     private static func tryBucket(_ configuration: S3Configuration, _ transport: CurlTransport) async throws {
