@@ -28,6 +28,7 @@ package enum ClipStoreConformance {
         case ledgerRefoldsToTheTable
         case transferIsKept
         case countsFollowTheStatuses
+        case longestInStageIsToldByStatus
         case copyOfAStoreGoesOnWhereItWas
         case traceGoesFromTheSignalThroughTheWork
         case signalTellsOfWhatWasDecidedBeforeIt
@@ -54,6 +55,7 @@ package enum ClipStoreConformance {
         case .ledgerRefoldsToTheTable: try await refold(store)
         case .transferIsKept: try await transferIsKept(store)
         case .countsFollowTheStatuses: try await counts(store)
+        case .longestInStageIsToldByStatus: try await longestInStage(store)
         case .copyOfAStoreGoesOnWhereItWas: try await copy(store)
         case .traceGoesFromTheSignalThroughTheWork: try await trace(store)
         case .signalTellsOfWhatWasDecidedBeforeIt: try await earlierDecisions(store)
@@ -499,5 +501,25 @@ package enum ClipStoreConformance {
         try await register(uid(2), .queued, on: store)
         try await register(uid(3), .complete, on: store)
         #expect(try await store.read { try $0.clipCounts() } == [.queued: 2, .complete: 1])
+    }
+
+    private static func longestInStage(_ store: some ClipStore) async throws {
+        #expect(try await store.read { try $0.longestInStage() } == [:])
+        let arrivals: [(Int, ClipStatus, Int64)] = [
+            (1, .queued, 30), (2, .queued, 10), (3, .queued, 0), (3, .processing, 40), (4, .r2Uploading, 5),
+            (5, .mp4Downloading, 0), (5, .complete, 20),
+        ]
+        for (number, status, seconds) in arrivals {
+            let script = script(at: seconds)
+            _ = try await store.write {
+                try script.submit(
+                    Signal(uid: uid(number), source: .operator, status: status), registers: true, in: $0)
+            }
+        }
+        let entered = try await store.read { try $0.longestInStage() }
+        #expect(
+            entered.mapValues(\.seconds) == [
+                .queued: start.seconds + 10, .processing: start.seconds, .r2Uploading: start.seconds + 5,
+            ])
     }
 }

@@ -67,6 +67,9 @@ public protocol StoreTransaction {
     /// Oldest change first, after the given change sequence.
     func clips(changedAfter seq: Int64, limit: Int) throws -> [ClipRecord]
     func clipCounts() throws -> [ClipStatus: Int]
+    /// When the clip that has been longest in its stage entered it, by the status that it has now. Only clips with work
+    /// are looked at, so that it costs nothing that grows with what is done.
+    func longestInStage() throws -> [ClipStatus: Timestamp]
     func lastChangeSeq() throws -> Int64
 
     /// Creates the clip's row; where there is a row of an adopted table already, only the bridge's own part of it.

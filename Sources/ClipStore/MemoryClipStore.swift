@@ -107,6 +107,13 @@ public final class MemoryTransaction: StoreTransaction {
         }
     }
 
+    public func longestInStage() -> [ClipStatus: Timestamp] {
+        state.work.values.reduce(into: [:]) { entered, work in
+            guard let status = clip(work.uid)?.status else { return }
+            entered[status] = min(entered[status] ?? work.stageEnteredAt, work.stageEnteredAt)
+        }
+    }
+
     public func lastChangeSeq() -> Int64 { state.changeSeq }
 
     public func insertClip(

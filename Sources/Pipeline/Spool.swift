@@ -20,7 +20,7 @@ package final class Spool: Sendable {
     private static let suffix = ".mp4.spool"
 
     package let folder: String
-    let bytesMax: UInt64
+    package let bytesMax: UInt64
     private let reserved = NIOLockedValueBox<[ClipUID: UInt64]>([:])
 
     package init(folder: String, bytesMax: UInt64) {

@@ -168,6 +168,18 @@ public final class PostgresTransaction: StoreTransaction {
         }
     }
 
+    public func longestInStage() throws -> [ClipStatus: Timestamp] {
+        try rows(
+            """
+            SELECT c.status AS status, min(w.stage_entered_at) AS entered
+            FROM clipbridge_work AS w JOIN clipbridge_clips AS c ON c.uid = w.uid GROUP BY c.status
+            """
+        ).reduce(into: [:]) {
+            guard let status = $1.text("status").flatMap(ClipStatus.init(rawValue:)) else { return }
+            $0[status] = $1.time("entered")
+        }
+    }
+
     public func lastChangeSeq() throws -> Int64 {
         try execute("SELECT max(change_seq) AS seq FROM clipbridge_clips").row?.integer("seq") ?? 0
     }

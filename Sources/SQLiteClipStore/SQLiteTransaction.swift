@@ -87,6 +87,18 @@ public struct SQLiteTransaction: StoreTransaction {
         }
     }
 
+    /// CROSS JOIN keeps the order: from the few clips with work to their statuses, never from all clips to their work.
+    public func longestInStage() throws -> [ClipStatus: Timestamp] {
+        try rows(
+            """
+            SELECT c.status AS status, min(w.stage_entered_at) AS entered
+            FROM clipbridge_work AS w CROSS JOIN clipbridge_clips AS c ON c.uid = w.uid GROUP BY c.status
+            """
+        ).reduce(into: [:]) {
+            if let status = ClipStatus(rawValue: $1["status"]) { $0[status] = Timestamp(milliseconds: $1["entered"]) }
+        }
+    }
+
     public func lastChangeSeq() throws -> Int64 {
         try number("SELECT value FROM clipbridge_meta WHERE key = 'change_seq'")
     }

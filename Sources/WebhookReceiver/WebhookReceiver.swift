@@ -154,7 +154,7 @@ package struct WebhookReceiver: Sendable {
             let receipt = try await ledger.record(delivery) { receipt in
                 if case .stored = receipt, delivery.signal != nil { onStored() }
             }
-            metrics.committed(after: ContinuousClock.now - start)
+            metrics.committed(after: ContinuousClock.now - start, at: now)
             let answer = finish(Self.answer(interpretation, receipt))
             journal.stored(receipt, uid: delivery.uid, as: answer.label, trace: trace)
             return answer.response

@@ -16,7 +16,15 @@ import Testing
         "clipbridge_transfer_bytes_total", "clipbridge_cloudflare_requests_total",
         "clipbridge_cloudflare_budget_remaining", "clipbridge_spool_bytes", "clipbridge_redownloaded_bytes_total",
         "clipbridge_build_info", "process_cpu_seconds_total", "process_resident_memory_bytes",
-        "process_start_time_seconds", "process_open_fds", "process_max_fds",
+        "clipbridge_spool_max_bytes", "clipbridge_store_up", "clipbridge_oldest_clip_age_seconds",
+        "clipbridge_oldest_pending_signal_age_seconds", "clipbridge_last_webhook_timestamp_seconds",
+        "clipbridge_webhook_subscribed", "clipbridge_foreign_rows", "process_start_time_seconds", "process_open_fds",
+        "process_max_fds",
+    ]
+
+    private static let withoutStore = [
+        "# TYPE clipbridge_clips gauge", "clipbridge_spool_bytes 42", "clipbridge_spool_max_bytes 99",
+        "clipbridge_store_up 0",
     ]
 
     private func expectLines(_ lines: [String], in answer: Client.Answer) {
@@ -68,21 +76,73 @@ import Testing
         }
     }
 
+    @Test func ageOfAClipCountsFromItsStage() async throws {
+        let world = World()
+        try await world.register(uid(1), .queued)
+        world.clock.advance(by: .seconds(60))
+        try await world.register(uid(2), .queued)
+        try await world.register(uid(3), .complete)
+        try await world.register(uid(1), .processing)
+        world.clock.advance(by: .milliseconds(1_500))
+        try await world.serve { client in
+            // Queued and processing are one stage, and what is complete waits for nothing.
+            let answer = try await client.get("/metrics")
+            expectLines(
+                [
+                    #"clipbridge_oldest_clip_age_seconds{status="processing"} 61.5"#,
+                    #"clipbridge_oldest_clip_age_seconds{status="queued"} 1.5"#,
+                    #"clipbridge_oldest_clip_age_seconds{status="uploading"} 0"#,
+                    "clipbridge_oldest_pending_signal_age_seconds 0", "clipbridge_store_up 1",
+                ], in: answer)
+            #expect(!answer.text.contains(#"age_seconds{status="complete"}"#))
+        }
+    }
+
+    @Test func signalThatNobodyDecidesGrowsOld() async throws {
+        let world = World()
+        _ = try await world.deliver(uid(1), .queued)
+        world.clock.advance(by: .seconds(7))
+        _ = try await world.deliver(uid(2), .queued)
+        try await world.serve { client in
+            let answer = try await client.get("/metrics")
+            expectLines(["clipbridge_oldest_pending_signal_age_seconds 7"], in: answer)
+        }
+    }
+
+    @Test func healthTellsWhatWasCountedOnceThereIsSomething() async throws {
+        let world = World()
+        let before = await world.health.read()
+        #expect(before.store == StoreFacts())
+        #expect(before.lastWebhookSeconds == nil)
+        #expect(before.cloudflareBudget == nil)
+        for outcome in ["accepted", "ignored"] {
+            Counter(label: "clipbridge_webhooks_total", dimensions: [("outcome", outcome)], factory: world.registry)
+                .increment(by: 2)
+        }
+        Gauge(label: "clipbridge_last_webhook_timestamp_seconds", factory: world.registry).record(1_800_000_000)
+        Gauge(label: "clipbridge_cloudflare_budget_remaining", factory: world.registry).record(150)
+        let after = await world.health.read()
+        #expect(after.webhooks == 4)
+        #expect(after.lastWebhookSeconds == 1_800_000_000)
+        #expect(after.cloudflareBudget == 150)
+        #expect((after.spoolBytes, after.spoolBytesMax) == (42, 99))
+    }
+
     @Test func failingStoreLeavesTheRest() async throws {
-        let world = World(clipCounts: { throw StoreError(.unavailable, "away") })
+        let world = World(storeFacts: { throw StoreError(.unavailable, "away") })
         try await world.serve { client in
             let answer = try await client.get("/metrics")
             #expect(answer.status == 200)
-            #expect(!answer.text.contains("clipbridge_clips{"))
-            expectLines(["# TYPE clipbridge_clips gauge", "clipbridge_spool_bytes 42"], in: answer)
+            #expect(!answer.text.contains("clipbridge_clips{") && !answer.text.contains("age_seconds{"))
+            expectLines(Self.withoutStore, in: answer)
         }
     }
 
     @Test func silentStoreIsNotWaitedForLong() async throws {
         let gate = Gate()
-        let world = World(clipCounts: {
+        let world = World(storeFacts: {
             await gate.wait()
-            return [:]
+            return StoreFacts()
         })
         try await world.serve { client in
             async let page = client.get("/metrics")
@@ -90,8 +150,8 @@ import Testing
             world.clock.advance(by: .seconds(5))
             let answer = try await page
             #expect(answer.status == 200)
-            expectLines(["# TYPE clipbridge_clips gauge", "clipbridge_spool_bytes 42"], in: answer)
-            #expect(!answer.text.contains("clipbridge_clips{"))
+            expectLines(Self.withoutStore, in: answer)
+            #expect(!answer.text.contains("clipbridge_clips{") && !answer.text.contains("age_seconds{"))
         }
         gate.open()
     }

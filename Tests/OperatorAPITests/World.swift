@@ -28,17 +28,17 @@ struct World: Sendable {
     let wakes = NIOLockedValueBox(0)
     let registry = PrometheusRegistry()
     /// In the place of the store's own answer.
-    private let clipCounts: (@Sendable () async throws -> [ClipStatus: Int])?
+    private let storeFacts: (@Sendable () async throws -> StoreFacts)?
     private let adminToken: String?
 
     init(
         policy: LifecyclePolicy = LifecyclePolicy(), adminToken: String? = World.token,
         eventLimits: EventLimits = EventLimits(),
-        clipCounts: (@Sendable () async throws -> [ClipStatus: Int])? = nil
+        storeFacts: (@Sendable () async throws -> StoreFacts)? = nil
     ) {
         self.events = EventFeed(store: store, limits: eventLimits, clock: clock, logger: Self.logger)
         self.policy = policy
-        self.clipCounts = clipCounts
+        self.storeFacts = storeFacts
         self.adminToken = adminToken
     }
 
@@ -61,16 +61,20 @@ struct World: Sendable {
                 else { return (.malformed, nil) }
                 return (.accepted, Signal(uid: uid, source: .webhook, status: status))
             })
-        let metrics = MetricsPage(
-            registry: registry, version: "1.2.3", clipCounts: { try await counts() }, spoolBytes: { 42 }, clock: clock)
+        let metrics = MetricsPage(version: "1.2.3", health: health)
         return OperatorAPI(
             store: store, actions: actions, events: events, policy: policy, metrics: metrics, adminToken: adminToken,
             clock: clock)
     }
 
-    private func counts() async throws -> [ClipStatus: Int] {
-        if let clipCounts { return try await clipCounts() }
-        return try await store.read { $0.clipCounts() }
+    var health: HealthReader {
+        HealthReader(
+            registry: registry,
+            storeFacts: {
+                if let storeFacts { return try await storeFacts() }
+                return try await StoreFacts(of: store, clock: clock)
+            },
+            spool: .init(bytesMax: 99, bytesUsed: { 42 }), clock: clock)
     }
 
     /// Serves the API to `body` without a socket.

@@ -374,5 +374,15 @@ struct WebhookReceiverTests {
             #expect(counter.totalValue == total)
         }
         #expect(try world.metrics.expectTimer("clipbridge_webhook_commit_seconds").values.count == 3)
+        let last = try world.metrics.expectGauge("clipbridge_last_webhook_timestamp_seconds")
+        #expect(last.lastValue == Double(world.clock.time.seconds))
+    }
+
+    @Test func lastWebhookHasNoTimeBeforeOneIsStored() async throws {
+        let world = World()
+        try await world.run { client in _ = try await client.post(ready, signature: "x") }
+        #expect(throws: (any Error).self) {
+            try world.metrics.expectGauge("clipbridge_last_webhook_timestamp_seconds")
+        }
     }
 }

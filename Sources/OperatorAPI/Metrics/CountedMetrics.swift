@@ -23,6 +23,11 @@ extension MetricFamily {
         MetricFamily(
             "clipbridge_cloudflare_budget_remaining", .gauge, "Calls of Cloudflare's API that could be made at once."),
         MetricFamily(
+            "clipbridge_last_webhook_timestamp_seconds", .gauge,
+            "When a webhook was last stored, since the Unix epoch, in seconds."),
+        MetricFamily(
+            "clipbridge_webhook_subscribed", .gauge, "Whether the account's webhook subscription is this bridge's."),
+        MetricFamily(
             "clipbridge_foreign_rows", .gauge, "Rows of the clips table whose status or uid is none of ours."),
     ]
 }

@@ -1,48 +1,29 @@
 // clipbridge
 // SPDX-License-Identifier: Apache-2.0
 
-package import ClipLifecycle
+import ClipLifecycle
 import HTTPTypes
 import Hummingbird
-import NIOConcurrencyHelpers
 import NIOCore
 
 /// What `GET /metrics` shows: what was counted, and what is read at the moment it is asked for.
 package struct MetricsPage: Sendable {
-    /// Shorter than Prometheus waits for a page.
-    private static let storeTimeLimit = Duration.seconds(5)
-    /// How many pages may wait for the store; one that comes on top goes without it.
-    private static let readingsMax = 4
-
-    private let registry: PrometheusRegistry
     let version: String
-    private let clipCounts: @Sendable () async throws -> [ClipStatus: Int]
-    private let spoolBytes: @Sendable () -> UInt64
-    private let clock: any WallClock
-    private let readings = NIOLockedValueBox(0)
+    private let health: HealthReader
 
-    /// - Parameters:
-    ///   - version: the program's.
-    ///   - clipCounts: asks the store; statuses without clips may be missing.
-    ///   - spoolBytes: what the spool's files take.
-    package init(
-        registry: PrometheusRegistry, version: String,
-        clipCounts: @escaping @Sendable () async throws -> [ClipStatus: Int],
-        spoolBytes: @escaping @Sendable () -> UInt64, clock: any WallClock = SystemWallClock()
-    ) {
-        self.registry = registry
+    /// - Parameter version: the program's.
+    package init(version: String, health: HealthReader) {
         self.version = version
-        self.clipCounts = clipCounts
-        self.spoolBytes = spoolBytes
-        self.clock = clock
+        self.health = health
     }
 
     func response() async -> Response {
-        let readings = [await clips(), buildInfo, spool] + ProcessMetrics.read()
+        let health = await self.health.read()
+        let readings = storeFamilies(health.store) + spoolFamilies(health) + [buildInfo] + ProcessMetrics.read()
         return Response(
             status: .ok,
             headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8", .cacheControl: "no-store"],
-            body: ResponseBody(byteBuffer: ByteBuffer(string: registry.text(with: readings))))
+            body: ResponseBody(byteBuffer: ByteBuffer(string: self.health.registry.text(with: readings))))
     }
 
     private var buildInfo: MetricFamily {
@@ -51,52 +32,47 @@ package struct MetricsPage: Sendable {
         return family
     }
 
-    private var spool: MetricFamily {
-        MetricFamily(
-            "clipbridge_spool_bytes", .gauge, "What the files in the spool take.", value: Double(spoolBytes()))
+    private func spoolFamilies(_ health: ServiceHealth) -> [MetricFamily] {
+        [
+            MetricFamily(
+                "clipbridge_spool_bytes", .gauge, "What the files in the spool take.",
+                value: Double(health.spoolBytes)),
+            MetricFamily(
+                "clipbridge_spool_max_bytes", .gauge, "What the files in the spool may take.",
+                value: Double(health.spoolBytesMax)),
+        ]
     }
 
-    /// Every status, those without clips too; none at all while the store does not answer.
-    private func clips() async -> MetricFamily {
-        var family = MetricFamily("clipbridge_clips", .gauge, "Clips in each status, in the whole store.")
-        guard let counts = await countsInTime() else { return family }
-        family.samples = ClipStatus.allCases.sorted { $0.rawValue < $1.rawValue }.map { status in
-            MetricSample(LabelSet([("status", status.rawValue)]), String(counts[status] ?? 0))
+    /// Of a store that does not answer nothing but that.
+    private func storeFamilies(_ facts: StoreFacts?) -> [MetricFamily] {
+        [
+            MetricFamily(
+                "clipbridge_store_up", .gauge, "Whether the store is there, migrated and answers in time.",
+                value: facts == nil ? 0 : 1),
+            family(
+                "clipbridge_clips", "Clips in each status, in the whole store.", of: ClipStatus.allCases,
+                facts.map { facts in { Double(facts.clipCounts[$0] ?? 0) } }),
+            family(
+                "clipbridge_oldest_clip_age_seconds",
+                "Since the clip with work that has been longest in its stage entered it, by its status.",
+                of: ClipStatus.allCases.filter { !$0.isTerminal },
+                facts.map { facts in { facts.longestInStage[$0]?.inSeconds ?? 0 } }),
+            MetricFamily(
+                "clipbridge_oldest_pending_signal_age_seconds", .gauge,
+                "Since the oldest signal that is not decided yet was stored; 0 without any.",
+                value: facts.map { $0.longestPending?.inSeconds ?? 0 }),
+        ]
+    }
+
+    /// Each of the statuses, those without clips too; none at all without values.
+    private func family(
+        _ name: String, _ help: String, of statuses: [ClipStatus], _ value: ((ClipStatus) -> Double)?
+    ) -> MetricFamily {
+        var family = MetricFamily(name, .gauge, help)
+        guard let value else { return family }
+        family.samples = statuses.sorted { $0.rawValue < $1.rawValue }.map { status in
+            MetricSample(LabelSet([("status", status.rawValue)]), MetricText.number(value(status)))
         }
         return family
-    }
-
-    /// Nil when the store fails, or does not answer in time.
-    private func countsInTime() async -> [ClipStatus: Int]? {
-        guard enter() else { return nil }
-        let (answers, answer) = AsyncStream<[ClipStatus: Int]>.makeStream()
-        // Unstructured on purpose: a store that does not heed cancellation must not keep the page from its reader.
-        let reading = Task {
-            if let counts = try? await clipCounts() { answer.yield(counts) }
-            leave()
-            answer.finish()
-        }
-        let timer = Task {
-            try await clock.sleep(for: Self.storeTimeLimit)
-            answer.finish()
-            reading.cancel()
-        }
-        var counts: [ClipStatus: Int]?
-        for await found in answers { counts = found }
-        timer.cancel()
-        return counts
-    }
-
-    private func enter() -> Bool {
-        readings.withLockedValue { readings in
-            guard readings < Self.readingsMax else { return false }
-            readings += 1
-            return true
-        }
-    }
-
-    /// Only when the store is done with it, however long ago the page was given out.
-    private func leave() {
-        readings.withLockedValue { $0 -= 1 }
     }
 }

@@ -41,6 +41,15 @@ package final class PrometheusRegistry: MetricsFactory {
         return families.values.sorted { $0.name < $1.name }.map { $0.text }.joined()
     }
 
+    /// A counter or gauge, its label sets taken together; nil where nothing was counted or set under the name.
+    func total(of name: String) -> Double? {
+        let cells = entries.withLockedValue { entries in
+            entries[name].map { $0.family.kind == .histogram ? [] : Array($0.cells.values) } ?? []
+        }
+        return cells.isEmpty
+            ? nil : cells.flatMap { $0.samples(LabelSet()) }.compactMap { Double($0.value) }.reduce(0, +)
+    }
+
     /// Nil where the name is one of another kind of metric.
     private func cell<Cell: MetricCell>(_ label: String, _ dimensions: [(String, String)]) -> Cell? {
         let name = MetricText.name(label)

@@ -74,8 +74,10 @@ struct Bridge<Store: ClipStore>: Sendable {
             logger: logger, onChange: { events.wake() })
         self.monitor = monitor
         let metrics = MetricsPage(
-            registry: registry, version: Clipbridge.version,
-            clipCounts: { try await store.read { try $0.clipCounts() } }, spoolBytes: { spool.bytesUsed() })
+            version: Clipbridge.version,
+            health: HealthReader(
+                registry: registry, storeFacts: { try await StoreFacts(of: store) },
+                spool: .init(bytesMax: spool.bytesMax, bytesUsed: { spool.bytesUsed() })))
         let webhookSecrets = WebhookSecrets(credentials.webhookSecrets)
         self.webhookSecrets = webhookSecrets
         let (mismatches, hint) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
