@@ -11,6 +11,8 @@ here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 . "$here/storage.sh"
 # shellcheck source-path=SCRIPTDIR source=postgres.sh
 . "$here/postgres.sh"
+# shellcheck source-path=SCRIPTDIR source=prometheus.sh
+. "$here/prometheus.sh"
 
 folder=
 child=
@@ -47,14 +49,17 @@ install_build_packages
 install_postgres
 install_packages curl openssl sqlite3 pgbouncer
 prepare_python
+install_promtool
 export CLIPBRIDGE_TEST_PYTHON=$python
 cd -- "$root"
 
 say "Checking the format"
 run swift format lint --strict --recursive Sources Tests Package.swift
+folder=$(mktemp -d "${TMPDIR:-/tmp}/clipbridge-test.XXXXXX")
+say "Checking the alerts and the dashboard"
+run check_grafana "$folder"
 say "Building"
 run swift build --build-tests
-folder=$(mktemp -d "${TMPDIR:-/tmp}/clipbridge-test.XXXXXX")
 start_storage "$folder"
 start_postgres
 say "Testing"

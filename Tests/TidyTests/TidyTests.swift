@@ -124,4 +124,51 @@ import Testing
         #expect(words.count == 10)
         #expect(words.filter { !readme.contains("`\($0)`") } == [])
     }
+
+    /// What stands in the README's table, with what a histogram and Prometheus add to the names.
+    private static func metricsInTheReadme() throws -> Set<String> {
+        let rows = try ProjectText.text("README.md").matches(of: /\n\| (`(?:clipbridge|process)_[^|]*) \| ([^|]*) \|/)
+        let names = rows.flatMap { row in
+            row.output.1.matches(of: /`([a-z_]+)/).flatMap { name in
+                let name = String(name.output.1)
+                return row.output.2.hasPrefix("histogram") ? ["_bucket", "_sum", "_count"].map { name + $0 } : [name]
+            }
+        }
+        return Set(names)
+    }
+
+    @Test func alertsAndDashboardSpeakOfMetricsThatThereAre() throws {
+        let known = try Self.metricsInTheReadme()
+        #expect(known.count > 25)
+        for path in ["deploy/grafana/alerts.yaml", "deploy/grafana/alerts.test.yaml", "deploy/grafana/dashboard.json"] {
+            let used = Set(
+                try ProjectText.text(path).matches(of: /\b((?:clipbridge|process)_[a-z0-9_]+)\b/)
+                    .map { String($0.output.1) })
+            #expect(used.count > 8)
+            #expect(used.subtracting(known) == [], "\(path)")
+        }
+    }
+
+    @Test func everyCountedMetricIsInTheReadme() throws {
+        let families = try ["CountedMetrics", "MetricsPage", "ProcessMetrics"].map {
+            try ProjectText.text("Sources/OperatorAPI/Metrics/\($0).swift")
+        }
+        let names = families.flatMap {
+            $0.matches(of: /"((?:clipbridge|process)_[a-z_]+)"/).map { String($0.output.1) }
+        }
+        let readme = try ProjectText.text("README.md")
+        #expect(names.count > 20)
+        #expect(names.filter { !readme.contains("`\($0)") } == [])
+    }
+
+    @Test func everyAlertIsShownFiringAndSilent() throws {
+        let alerts = try ProjectText.text("deploy/grafana/alerts.yaml").matches(of: /- alert: (\w+)/)
+        let tests = try ProjectText.text("deploy/grafana/alerts.test.yaml").split(separator: "  - name: ")
+        #expect(alerts.count > 10)
+        for alert in alerts.map({ String($0.output.1) }) {
+            let own = tests.filter { $0.contains("alertname=\"\(alert)\", alertstate=\"firing\"") }
+            #expect(own.contains { $0.contains("value: 1") }, "\(alert)")
+            #expect(own.contains { $0.contains("exp_samples: []") }, "\(alert)")
+        }
+    }
 }
