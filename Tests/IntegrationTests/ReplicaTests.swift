@@ -233,6 +233,8 @@ import Testing
                     try await cluster.stop()
                     let start = ContinuousClock.now
                     try await until("refusals") { sender.refusals > 100 }
+                    let page = try await bridge.get("/metrics")
+                    #expect(page.status == 200 && page.text.contains("\nclipbridge_store_up 0\n"))
                     let left = start + .seconds(20) - .now
                     if left > .zero { try await letPass(left) }
                     let (answered, refused) = (sender.acknowledged.count, sender.refusals)
