@@ -16,6 +16,8 @@ public struct NewDelivery: Sendable, Equatable {
     public var outcome: DeliveryOutcome
     /// What the delivery says; nil unless `outcome` is `accepted`.
     public var signal: Signal?
+    /// The targets, by their ids, that it is passed on to.
+    public var forwardTargets: [String] = []
 
     public init(
         receivedAt: Timestamp, signedAt: Timestamp, signatureHeader: String, body: [UInt8], bodySHA256: [UInt8],

@@ -144,8 +144,31 @@ public protocol StoreTransaction {
     func putTransferPart(_ part: TransferPart, of uid: ClipUID) throws
     func removeTransfer(of uid: ClipUID) throws
 
+    // MARK: Outbox
+
+    /// Adds a message, whose id is the store's to give; the target's message of the same source that is there stays.
+    func insertMessage(_ message: OutboxMessage) throws
+    /// Messages to the target that are due and the oldest of their clip, the longest due first.
+    func dueMessages(to target: String, at now: Timestamp, limit: Int) throws -> [OutboxMessage]
+    /// When the next of the messages that are the oldest of their clip is due.
+    func nextMessageDue(to target: String) throws -> Timestamp?
+    /// Writes when it is due, its tries and its lease.
+    /// - Parameter epoch: of the lease that it has to be held under, nil for none.
+    /// - Returns: false when it is not.
+    func putMessage(_ message: OutboxMessage, heldUnder epoch: Int64?) throws -> Bool
+    func removeMessage(_ id: Int64, heldUnder epoch: Int64) throws -> Bool
+    /// How many wait for each target.
+    func messageCounts() throws -> [String: Int]
+    /// Removes messages to other targets than these.
+    /// - Returns: how many.
+    func removeMessages(exceptTo targets: [String]) throws -> Int
+    /// What every other owner has claimed is due again at this time.
+    func endMessageLeases(exceptOf owner: String, at now: Timestamp) throws
+
     // MARK: Copies
 
+    /// In the order of their numbers, after the given one.
+    func messages(after id: Int64, limit: Int) throws -> [OutboxMessage]
     func counters() throws -> StoreCounters
     /// The store's next numbers are above these.
     func raiseCounters(to counters: StoreCounters) throws

@@ -8,16 +8,19 @@ public struct LedgerScript: Sendable {
     public var policy: LifecyclePolicy
     public var now: Timestamp
     public var jitter: Double
+    /// Receivers outside, by their ids, that are told of changes of status.
+    public var notifyTargets: [String]
     /// Told why the `clips` table does not let a row be created.
     public var onRefusedRow: @Sendable (ClipUID, String) -> Void
 
     public init(
-        policy: LifecyclePolicy, now: Timestamp, jitter: Double = 0.5,
+        policy: LifecyclePolicy, now: Timestamp, jitter: Double = 0.5, notifyTargets: [String] = [],
         onRefusedRow: @escaping @Sendable (ClipUID, String) -> Void = { _, _ in }
     ) {
         self.policy = policy
         self.now = now
         self.jitter = jitter
+        self.notifyTargets = notifyTargets
         self.onRefusedRow = onRefusedRow
     }
 
@@ -40,6 +43,12 @@ public struct LedgerScript: Sendable {
         if let signal = delivery.signal { try store.lock([signal.uid]) }
         let (id, isDuplicate) = try store.insertDelivery(delivery)
         if isDuplicate { return .duplicate(of: String(id)) }
+        for target in delivery.forwardTargets {
+            try store.insertMessage(
+                OutboxMessage(
+                    target: target, kind: .delivery, uid: delivery.uid, source: id,
+                    createdAt: store.now ?? delivery.receivedAt))
+        }
         if let signal = delivery.signal { try take(signal, delivery: id, at: delivery.receivedAt, in: store) }
         return .stored(id: String(id))
     }
@@ -111,6 +120,7 @@ public struct LedgerScript: Sendable {
         var entry = pending
         entry.settle(update.decision, before: before)
         try store.settleEntry(entry, epoch: epoch, at: now)
+        try announce(entry, in: store)
         return decided + [entry]
     }
 
@@ -219,7 +229,9 @@ public struct LedgerScript: Sendable {
 
     /// Leases of every other owner are void: for a store that only one process can have at a time.
     public func voidLeases(exceptOf owner: String, in store: some StoreTransaction) throws {
-        try store.endLeases(exceptOf: owner, at: timed(by: store).now)
+        let now = timed(by: store).now
+        try store.endLeases(exceptOf: owner, at: now)
+        try store.endMessageLeases(exceptOf: owner, at: now)
     }
 
     /// Prolongs the owner's leases of these epochs. One that ran out unnoticed, because the whole process stood
@@ -409,6 +421,7 @@ public struct LedgerScript: Sendable {
         }
         entry.settle(update.decision, before: absent)
         try store.settleEntry(entry, epoch: nil, at: now)
+        try announce(entry, in: store)
         return entry
     }
 

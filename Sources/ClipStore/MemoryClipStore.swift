@@ -66,6 +66,9 @@ struct MemoryState: Sendable {
     var pending: Set<Int64> = []
     var work: [ClipUID: Work] = [:]
     var transfers: [ClipUID: TransferRecord] = [:]
+    /// In the order of their ids.
+    var outbox: [OutboxMessage] = []
+    var messageID: Int64 = 0
     var changeSeq: Int64 = 0
     var epoch: Int64 = 0
 }
@@ -295,6 +298,70 @@ public final class MemoryTransaction: StoreTransaction {
     }
 
     public func removeTransfer(of uid: ClipUID) { state.transfers[uid] = nil }
+
+    // MARK: Outbox
+
+    public func insertMessage(_ message: OutboxMessage) {
+        guard !state.outbox.contains(where: { $0.target == message.target && $0.source == message.source }) else {
+            return
+        }
+        state.messageID += 1
+        var message = message
+        message.id = state.messageID
+        state.outbox.append(message)
+    }
+
+    /// The oldest of each clip.
+    private func heads(to target: String) -> [OutboxMessage] {
+        var seen: Set<ClipUID?> = []
+        return state.outbox.filter { $0.target == target && seen.insert($0.uid).inserted }
+    }
+
+    public func dueMessages(to target: String, at now: Timestamp, limit: Int) -> [OutboxMessage] {
+        let due = heads(to: target).filter { $0.dueAt <= now }
+        return Array(due.sorted { ($0.dueAt, $0.id) < ($1.dueAt, $1.id) }.prefix(limit))
+    }
+
+    public func nextMessageDue(to target: String) -> Timestamp? { heads(to: target).map(\.dueAt).min() }
+
+    private func index(of id: Int64, heldUnder epoch: Int64?) -> Int? {
+        state.outbox.firstIndex { $0.id == id && $0.lease?.epoch == epoch }
+    }
+
+    public func putMessage(_ message: OutboxMessage, heldUnder epoch: Int64?) -> Bool {
+        guard let index = index(of: message.id, heldUnder: epoch) else { return false }
+        state.outbox[index].dueAt = message.dueAt
+        state.outbox[index].attempt = message.attempt
+        state.outbox[index].lease = message.lease
+        return true
+    }
+
+    public func removeMessage(_ id: Int64, heldUnder epoch: Int64) -> Bool {
+        guard let index = index(of: id, heldUnder: epoch) else { return false }
+        state.outbox.remove(at: index)
+        return true
+    }
+
+    public func messageCounts() -> [String: Int] {
+        state.outbox.reduce(into: [:]) { $0[$1.target, default: 0] += 1 }
+    }
+
+    public func removeMessages(exceptTo targets: [String]) -> Int {
+        let before = state.outbox.count
+        state.outbox.removeAll { !targets.contains($0.target) }
+        return before - state.outbox.count
+    }
+
+    public func endMessageLeases(exceptOf owner: String, at now: Timestamp) {
+        for index in state.outbox.indices where state.outbox[index].lease.map({ $0.owner != owner }) ?? false {
+            state.outbox[index].lease = nil
+            state.outbox[index].dueAt = now
+        }
+    }
+
+    public func messages(after id: Int64, limit: Int) -> [OutboxMessage] {
+        Array(state.outbox.filter { $0.id > id }.prefix(limit))
+    }
 
     // MARK: Copies
 

@@ -52,6 +52,8 @@ public struct StoreCopy: Sendable, Equatable {
     public var entries = 0
     public var clips = 0
     public var transfers = 0
+    /// What waits to be told to receivers outside.
+    public var messages = 0
 
     /// - Parameter progress: told after each page.
     /// - Throws: `StoreError` with `inUse` when the destination has a history of its own.
@@ -82,6 +84,7 @@ public struct StoreCopy: Sendable, Equatable {
             progress(copy)
         }
         try await copyClips(source, destination, page, &copy, progress)
+        try await copyMessages(source, destination, page, &copy, progress)
         let counters = try await source.read { try $0.counters() }
         try await destination.write { try $0.raiseCounters(to: counters) }
         return copy
@@ -114,6 +117,24 @@ public struct StoreCopy: Sendable, Equatable {
             last = end
             copy.clips += clips.count
             copy.transfers += transfers.count
+            progress(copy)
+        }
+    }
+
+    /// In their order; what an earlier copy has brought is not brought again.
+    private static func copyMessages(
+        _ source: some ClipStore, _ destination: some ClipStore, _ page: Int, _ copy: inout StoreCopy,
+        _ progress: (StoreCopy) -> Void
+    ) async throws {
+        var last: Int64 = 0
+        while true {
+            let found = try await source.read { [last] in try $0.messages(after: last, limit: page) }
+            guard let end = found.last else { return }
+            try await destination.write { transaction in
+                for message in found { try transaction.insertMessage(message) }
+            }
+            last = end.id
+            copy.messages += found.count
             progress(copy)
         }
     }

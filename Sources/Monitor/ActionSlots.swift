@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ClipLifecycle
+import ClipStore
 import NIOConcurrencyHelpers
 
 /// How many actions may run at once: transfers and calls apart, so that long ones never keep short ones waiting.

@@ -68,7 +68,10 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
     }
 
     func script() -> LedgerScript {
-        LedgerScript(policy: configuration.policy, now: clock.now(), jitter: .random(in: 0...1)) { [logger] uid, why in
+        LedgerScript(
+            policy: configuration.policy, now: clock.now(), jitter: .random(in: 0...1),
+            notifyTargets: configuration.notifyTargets
+        ) { [logger] uid, why in
             logger.warning(
                 "clips table refuses a row", metadata: ["clip.uid": "\(uid)", "error.message": "\(why)"])
         }

@@ -6,6 +6,8 @@ public import ClipLifecycle
 /// How the monitor works, besides the policy by which clips are led.
 public struct MonitorConfiguration: Sendable {
     public var policy: LifecyclePolicy
+    /// Receivers outside, by their ids, that are told of changes of status.
+    public var notifyTargets: [String]
     /// Names this process in leases.
     public var owner: String
     /// Transfers at a time.
@@ -29,6 +31,7 @@ public struct MonitorConfiguration: Sendable {
     public init(
         policy: LifecyclePolicy,
         owner: String,
+        notifyTargets: [String] = [],
         transfersMax: Int = 4,
         callsMax: Int = 8,
         batchMax: Int = 100,
@@ -41,6 +44,7 @@ public struct MonitorConfiguration: Sendable {
         drain: Duration = .seconds(15)
     ) {
         self.policy = policy
+        self.notifyTargets = notifyTargets
         self.owner = owner
         self.transfersMax = transfersMax
         self.callsMax = callsMax

@@ -714,6 +714,91 @@ public final class PostgresTransaction: StoreTransaction {
             uploadID: row.text("upload_id"), objectETag: row.text("object_etag"), parts: parts)
     }
 
+    // MARK: Outbox
+
+    public func insertMessage(_ message: OutboxMessage) throws {
+        try execute(
+            """
+            INSERT INTO clipbridge_outbox (target, kind, uid, source, body, created_at, due_at, attempt)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (target, source) DO NOTHING
+            """,
+            [
+                .text(message.target), .text(message.kind.rawValue), .text(message.uid?.rawValue ?? ""),
+                .init(message.source), .bytes(message.body), .init(message.createdAt), .init(message.dueAt),
+                .init(message.attempt),
+            ])
+    }
+
+    private static let isOldest = """
+        NOT EXISTS (SELECT FROM clipbridge_outbox o WHERE o.target = m.target AND o.uid = m.uid AND o.id < m.id)
+        """
+
+    /// Rows and not clips are held here: a message is nobody's but who sends it, and a clip that is being written must
+    /// not keep its messages. A row that somebody else has claimed meanwhile is read again, and is due no more.
+    public func dueMessages(to target: String, at now: Timestamp, limit: Int) throws -> [OutboxMessage] {
+        try rows(
+            """
+            SELECT * FROM clipbridge_outbox m WHERE target = $1 AND due_at <= $2 AND \(Self.isOldest)
+            ORDER BY due_at, id LIMIT $3 \(isReadOnly ? "" : "FOR UPDATE OF m SKIP LOCKED")
+            """, [.text(target), .init(now), .init(limit)]
+        ).map(Self.message)
+    }
+
+    public func nextMessageDue(to target: String) throws -> Timestamp? {
+        try execute(
+            "SELECT due_at FROM clipbridge_outbox m WHERE target = $1 AND \(Self.isOldest) ORDER BY due_at LIMIT 1",
+            [.text(target)]
+        ).row?.time("due_at")
+    }
+
+    public func putMessage(_ message: OutboxMessage, heldUnder epoch: Int64?) throws -> Bool {
+        try execute(
+            "UPDATE clipbridge_outbox SET due_at = $1, attempt = $2, lease_owner = $3, epoch = $4 "
+                + "WHERE id = $5 AND epoch IS NOT DISTINCT FROM $6::bigint",
+            [
+                .init(message.dueAt), .init(message.attempt), .init(message.lease?.owner),
+                .init(message.lease?.epoch), .init(message.id), .init(epoch),
+            ]
+        ).count == 1
+    }
+
+    public func removeMessage(_ id: Int64, heldUnder epoch: Int64) throws -> Bool {
+        try execute("DELETE FROM clipbridge_outbox WHERE id = $1 AND epoch = $2", [.init(id), .init(epoch)]).count == 1
+    }
+
+    public func messageCounts() throws -> [String: Int] {
+        try rows("SELECT target, count(*) AS n FROM clipbridge_outbox GROUP BY target").reduce(into: [:]) {
+            $0[$1.text("target") ?? ""] = Int($1.integer("n") ?? 0)
+        }
+    }
+
+    public func removeMessages(exceptTo targets: [String]) throws -> Int {
+        try execute("DELETE FROM clipbridge_outbox WHERE target <> ALL ($1::text[])", [.init(targets)]).count
+    }
+
+    public func endMessageLeases(exceptOf owner: String, at now: Timestamp) throws {
+        try execute(
+            "UPDATE clipbridge_outbox SET due_at = $1, lease_owner = NULL, epoch = NULL "
+                + "WHERE lease_owner IS NOT NULL AND lease_owner <> $2", [.init(now), .text(owner)])
+    }
+
+    public func messages(after id: Int64, limit: Int) throws -> [OutboxMessage] {
+        try rows("SELECT * FROM clipbridge_outbox WHERE id > $1 ORDER BY id LIMIT $2", [.init(id), .init(limit)])
+            .map(Self.message)
+    }
+
+    private static func message(_ row: PostgresRow) throws -> OutboxMessage {
+        let id = row.integer("id") ?? 0
+        guard let kind = row.text("kind").flatMap(OutboxMessage.Kind.init(rawValue:)),
+            let created = row.time("created_at"), let due = row.time("due_at")
+        else { throw StoreError(.corrupt, "message \(id) of the outbox has an unknown kind or time") }
+        return OutboxMessage(
+            id: id, target: row.text("target") ?? "", kind: kind, uid: row.uid("uid"),
+            source: row.integer("source") ?? 0, body: row.bytes("body"), createdAt: created, dueAt: due,
+            attempt: Int(row.integer("attempt") ?? 0),
+            lease: row.text("lease_owner").map { Lease(owner: $0, until: due, epoch: row.integer("epoch") ?? 0) })
+    }
+
     // MARK: Copies
 
     private static let sequences = (

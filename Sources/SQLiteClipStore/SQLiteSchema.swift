@@ -208,6 +208,25 @@ struct SQLiteSchema: Sendable {
         ALTER TABLE clipbridge_signals ADD COLUMN trace TEXT;
         ALTER TABLE clipbridge_work ADD COLUMN trace TEXT;
         """,
+        // 4: the outbox. A delivery that names no clip has an empty uid.
+        """
+        CREATE TABLE clipbridge_outbox (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            target TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            uid TEXT NOT NULL,
+            source INTEGER NOT NULL,
+            body BLOB NOT NULL,
+            created_at INTEGER NOT NULL,
+            due_at INTEGER NOT NULL,
+            attempt INTEGER NOT NULL,
+            lease_owner TEXT,
+            epoch INTEGER,
+            UNIQUE (target, source)
+        );
+        CREATE INDEX clipbridge_outbox_due ON clipbridge_outbox (target, due_at);
+        CREATE INDEX clipbridge_outbox_clip ON clipbridge_outbox (target, uid, id);
+        """,
     ]
 }
 

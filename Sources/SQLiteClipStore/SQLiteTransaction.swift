@@ -502,6 +502,92 @@ public struct SQLiteTransaction: StoreTransaction {
             objectETag: row["object_etag"], parts: parts)
     }
 
+    // MARK: Outbox
+
+    public func insertMessage(_ message: OutboxMessage) throws {
+        try execute(
+            """
+            INSERT INTO clipbridge_outbox (target, kind, uid, source, body, created_at, due_at, attempt)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (target, source) DO NOTHING
+            """,
+            [
+                message.target, message.kind.rawValue, message.uid?.rawValue ?? "", message.source,
+                Data(message.body), message.createdAt.milliseconds, message.dueAt.milliseconds, message.attempt,
+            ])
+    }
+
+    private static let isOldest = """
+        NOT EXISTS (SELECT 1 FROM clipbridge_outbox o WHERE o.target = m.target AND o.uid = m.uid AND o.id < m.id)
+        """
+
+    public func dueMessages(to target: String, at now: Timestamp, limit: Int) throws -> [OutboxMessage] {
+        try rows(
+            """
+            SELECT * FROM clipbridge_outbox m WHERE target = ? AND due_at <= ? AND \(Self.isOldest)
+            ORDER BY due_at, id LIMIT ?
+            """, [target, now.milliseconds, limit]
+        ).map(Self.message)
+    }
+
+    public func nextMessageDue(to target: String) throws -> Timestamp? {
+        try row(
+            "SELECT due_at FROM clipbridge_outbox m WHERE target = ? AND \(Self.isOldest) ORDER BY due_at LIMIT 1",
+            [target]
+        ).map { Timestamp(milliseconds: $0["due_at"]) }
+    }
+
+    public func putMessage(_ message: OutboxMessage, heldUnder epoch: Int64?) throws -> Bool {
+        try execute(
+            "UPDATE clipbridge_outbox SET due_at = ?, attempt = ?, lease_owner = ?, epoch = ? "
+                + "WHERE id = ? AND epoch IS ?",
+            [
+                message.dueAt.milliseconds, message.attempt, message.lease?.owner, message.lease?.epoch, message.id,
+                epoch,
+            ])
+        return database.changesCount == 1
+    }
+
+    public func removeMessage(_ id: Int64, heldUnder epoch: Int64) throws -> Bool {
+        try execute("DELETE FROM clipbridge_outbox WHERE id = ? AND epoch = ?", [id, epoch])
+        return database.changesCount == 1
+    }
+
+    public func messageCounts() throws -> [String: Int] {
+        try rows("SELECT target, count(*) AS n FROM clipbridge_outbox GROUP BY target").reduce(into: [:]) {
+            $0[$1["target"]] = $1["n"]
+        }
+    }
+
+    public func removeMessages(exceptTo targets: [String]) throws -> Int {
+        let others = try messageCounts().keys.filter { !targets.contains($0) }
+        return try others.reduce(0) { removed, target in
+            try execute("DELETE FROM clipbridge_outbox WHERE target = ?", [target])
+            return removed + database.changesCount
+        }
+    }
+
+    public func endMessageLeases(exceptOf owner: String, at now: Timestamp) throws {
+        try execute(
+            "UPDATE clipbridge_outbox SET due_at = ?, lease_owner = NULL, epoch = NULL "
+                + "WHERE lease_owner IS NOT NULL AND lease_owner <> ?", [now.milliseconds, owner])
+    }
+
+    public func messages(after id: Int64, limit: Int) throws -> [OutboxMessage] {
+        try rows("SELECT * FROM clipbridge_outbox WHERE id > ? ORDER BY id LIMIT ?", [id, limit]).map(Self.message)
+    }
+
+    private static func message(_ row: Row) throws -> OutboxMessage {
+        guard let kind = OutboxMessage.Kind(rawValue: row["kind"]) else {
+            throw StoreError(.corrupt, "message \(row["id"] as Int64) of the outbox has an unknown kind")
+        }
+        let due = Timestamp(milliseconds: row["due_at"])
+        return OutboxMessage(
+            id: row["id"], target: row["target"], kind: kind, uid: ClipUID(row["uid"] as String),
+            source: row["source"], body: [UInt8](row["body"] as Data),
+            createdAt: Timestamp(milliseconds: row["created_at"]), dueAt: due, attempt: row["attempt"],
+            lease: (row["lease_owner"] as String?).map { Lease(owner: $0, until: due, epoch: row["epoch"] ?? 0) })
+    }
+
     // MARK: Copies
 
     public func counters() throws -> StoreCounters {

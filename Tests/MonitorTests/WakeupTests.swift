@@ -3,10 +3,9 @@
 
 import BridgeTesting
 import ClipLifecycle
+import ClipStore
 import NIOConcurrencyHelpers
 import Testing
-
-@testable import Monitor
 
 @Suite(.timeLimit(.minutes(1))) struct WakeupTests {
     @Test func wakeBeforeTheWaitIsRemembered() async {

@@ -1,11 +1,11 @@
 // clipbridge
 // SPDX-License-Identifier: Apache-2.0
 
-import ClipLifecycle
+package import ClipLifecycle
 import NIOConcurrencyHelpers
 
 /// Wakes one loop: a call while the loop is busy is remembered, several are one.
-final class Wakeup: Sendable {
+package final class Wakeup: Sendable {
     private struct State: Sendable {
         var isSet = false
         var waiting: CheckedContinuation<Void, Never>?
@@ -13,7 +13,9 @@ final class Wakeup: Sendable {
 
     private let state = NIOLockedValueBox(State())
 
-    func wake() {
+    package init() {}
+
+    package func wake() {
         let waiting = state.withLockedValue { state in
             defer { state.waiting = nil }
             state.isSet = state.waiting == nil
@@ -23,7 +25,7 @@ final class Wakeup: Sendable {
     }
 
     /// Returns when woken, when the time is up, or when the task is cancelled.
-    func wait(atMost limit: Duration?, clock: any WallClock) async {
+    package func wait(atMost limit: Duration?, clock: any WallClock) async {
         guard let limit else { return await wait() }
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.wait() }
