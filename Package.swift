@@ -111,6 +111,14 @@ let package = Package(
             swiftSettings: safe
         ),
         .target(
+            name: "OutgoingWebhooks",
+            dependencies: [
+                "ClipLifecycle", "ClipStore", "CloudflareStream", "OutboundHTTP", concurrencyHelpers, crypto, httpTypes,
+                logging, metrics, serviceLifecycle,
+            ],
+            swiftSettings: safe
+        ),
+        .target(
             name: "OperatorAPI",
             dependencies: [
                 "ClipLifecycle", "ClipStore", concurrencyHelpers, crypto, httpTypes, hummingbird, logging, metrics,
@@ -138,7 +146,8 @@ let package = Package(
             name: "clipbridge",
             dependencies: [
                 "ClipLifecycle", "ClipStore", "CloudflareStream", "CurlTransport", "Monitor", "ObjectStorage",
-                "OperatorAPI", "OutboundHTTP", "Pipeline", "PostgresClipStore", "SQLiteClipStore", "Sandbox",
+                "OperatorAPI", "OutboundHTTP", "OutgoingWebhooks", "Pipeline", "PostgresClipStore", "SQLiteClipStore",
+                "Sandbox",
                 "WebhookReceiver", argumentParser, concurrencyHelpers, configuration, crypto, httpTypes, hummingbird,
                 logging, metrics,
                 nioCore, nioPosix, serviceLifecycle, unixSignals,
@@ -219,6 +228,14 @@ let package = Package(
                 serviceLifecycle,
             ],
             exclude: ["Clients"],
+            swiftSettings: safe
+        ),
+        .testTarget(
+            name: "OutgoingWebhooksTests",
+            dependencies: [
+                "BridgeTesting", "ClipLifecycle", "ClipStore", "OutboundHTTP", "OutgoingWebhooks", concurrencyHelpers,
+                httpTypes, logging, serviceLifecycle,
+            ],
             swiftSettings: safe
         ),
         .testTarget(

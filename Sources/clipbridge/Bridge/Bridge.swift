@@ -13,6 +13,7 @@ import NIOCore
 import NIOPosix
 import ObjectStorage
 import OperatorAPI
+import OutgoingWebhooks
 import Pipeline
 import ServiceLifecycle
 import UnixSignals
@@ -30,6 +31,8 @@ struct Bridge<Store: ClipStore>: Sendable {
     private let monitor: Monitor<Store>
     private let pipeline: Pipeline
     private let events: EventFeed<Store>
+    /// Nil where nobody is told.
+    private let outgoing: OutgoingWebhooks<Store>?
     private let webhookSecrets: WebhookSecrets
     /// Each tells of a delivery that no secret fits.
     private let mismatches: AsyncStream<Void>
@@ -66,12 +69,19 @@ struct Bridge<Store: ClipStore>: Sendable {
         self.pipeline = pipeline
         let events = EventFeed(store: store, logger: logger)
         self.events = events
+        let outgoing = Self.outgoing(settings.outgoing, store, transport, logger)
+        self.outgoing = outgoing
         let monitor = Monitor(
             store: store, performer: pipeline,
             configuration: MonitorConfiguration(
-                policy: settings.policy, owner: Self.owner, transfersMax: settings.transfersMax,
+                policy: settings.policy, owner: Self.owner, notifyTargets: settings.outgoing.notifyTargets.map(\.id),
+                transfersMax: settings.transfersMax,
                 retention: settings.retention),
-            logger: logger, onChange: { events.wake() })
+            logger: logger,
+            onChange: {
+                events.wake()
+                outgoing?.wake()
+            })
         self.monitor = monitor
         let metrics = MetricsPage(
             version: Clipbridge.version,
@@ -84,7 +94,8 @@ struct Bridge<Store: ClipStore>: Sendable {
         self.mismatches = mismatches
         let receiver = WebhookReceiver(
             configuration: .init(secrets: webhookSecrets, tolerance: settings.webhookTolerance),
-            ledger: store, logger: logger, onStored: { monitor.wake() }, onMismatch: { hint.yield() })
+            ledger: Self.ledger(settings.outgoing, store, outgoing), logger: logger, onStored: { monitor.wake() },
+            onMismatch: { hint.yield() })
         responder = Self.router(
             settings, receiver, store: store, monitor: monitor, pipeline: pipeline, events: events,
             metrics: metrics
@@ -98,6 +109,23 @@ struct Bridge<Store: ClipStore>: Sendable {
     private static func budget(of account: String, in store: Store) -> any RequestBudget {
         guard let keeper = store as? any SharedTexts else { return RateBudget() }
         return SharedRateBudget(keeper: StoredBudgetLevel(texts: keeper, account: account))
+    }
+
+    private static func outgoing(
+        _ settings: OutgoingSettings, _ store: Store, _ transport: CurlTransport, _ logger: Logger
+    ) -> OutgoingWebhooks<Store>? {
+        guard !settings.targets.isEmpty else { return nil }
+        return OutgoingWebhooks(
+            store: store, transport: transport, targets: settings.targets, signer: settings.signer, owner: owner,
+            logger: logger)
+    }
+
+    /// Where deliveries are stored, and from where they are passed on.
+    private static func ledger(
+        _ settings: OutgoingSettings, _ store: Store, _ outgoing: OutgoingWebhooks<Store>?
+    ) -> any DeliveryLedger {
+        guard !settings.forwardTargets.isEmpty else { return store }
+        return ForwardingLedger(ledger: store, targets: settings.forwardTargets.map(\.id)) { outgoing?.wake() }
     }
 
     private static func router(
@@ -140,11 +168,12 @@ struct Bridge<Store: ClipStore>: Sendable {
             onServerRunning: { channel in await onServing(channel.localAddress?.port ?? settings.port) },
             logger: logger.at(least: .notice))
         var services = watches
+        if let outgoing { services.append(.init(service: outgoing)) }
         services.append(.init(service: monitor))
         services.append(.init(service: application))
         services.append(.init(service: events))
         // Stopped in reverse: event streams end, for the server waits for them; then nothing more is accepted; then
-        // what runs is brought to its end.
+        // what runs is brought to its end; then what that has to tell is sent.
         let group = ServiceGroup(
             configuration: .init(
                 services: services, gracefulShutdownSignals: shutdownSignals, logger: logger.at(least: .warning)))
@@ -188,7 +217,18 @@ struct Bridge<Store: ClipStore>: Sendable {
                 return Set(try transaction.transfers().keys)
             }
         }
+        try await sweepOutbox()
         if swept > 0 { logger.info("stale spool files removed", metadata: ["files": "\(swept)"]) }
+    }
+
+    /// What waits for receivers that are configured no more is sent to nobody.
+    private func sweepOutbox() async throws {
+        let targets = settings.outgoing.targets.map(\.id)
+        let isStale = try await store.read { try !Set($0.messageCounts().keys).isSubset(of: targets) }
+        guard isStale else { return }
+        let removed = try await store.write { try $0.removeMessages(exceptTo: targets) }
+        logger.warning(
+            "outgoing webhooks removed, whose receivers are configured no more", metadata: ["messages": "\(removed)"])
     }
 }
 

@@ -122,12 +122,13 @@ extension StoreCommand {
                 JSONText.line([
                     "ok": true, "clips": .integer(Int64(done.clips)), "entries": .integer(Int64(done.entries)),
                     "deliveries": .integer(Int64(done.deliveries)), "transfers": .integer(Int64(done.transfers)),
+                    "messages": .integer(Int64(done.messages)),
                 ]))
         }
 
         private static func words(_ copy: StoreCopy) -> String {
             "\(copy.clips) clips, \(copy.entries) ledger entries, \(copy.deliveries) deliveries, "
-                + "\(copy.transfers) transfers"
+                + "\(copy.transfers) transfers, \(copy.messages) outgoing webhooks"
         }
     }
 }

@@ -49,6 +49,10 @@ enum SettingName: String, CaseIterable, Sendable {
     case clipsTable = "CLIPBRIDGE_CLIPS_TABLE"
     case uidColumn = "CLIPBRIDGE_UID_COLUMN"
     case retention = "CLIPBRIDGE_RETENTION"
+    case notifyURLs = "CLIPBRIDGE_NOTIFY_URLS"
+    case notifySecret = "CLIPBRIDGE_NOTIFY_SECRET"
+    case forwardURLs = "CLIPBRIDGE_FORWARD_URLS"
+    case notifyHosts = "CLIPBRIDGE_NOTIFY_HOSTS"
     case logLevel = "CLIPBRIDGE_LOG_LEVEL"
     case logFormat = "CLIPBRIDGE_LOG_FORMAT"
 
@@ -62,6 +66,8 @@ extension SettingName {
     static let definitions: [SettingDefinition] = allCases.map(\.definition)
 
     private static let durationWords = "seconds, or a number with ms, s, m, h or d"
+    private static let targetWords =
+        "at most 16 https URLs without user and fragment, comma-separated; http for hosts in CLIPBRIDGE_NOTIFY_HOSTS"
     private static let sizeWords = "bytes, or a number with KiB, MiB, GiB, k, M or G"
 
     var definition: SettingDefinition {
@@ -178,6 +184,23 @@ extension SettingName {
         case .retention:
             SettingDefinition(
                 name: self, preset: "30d", meaning: "how long deliveries are kept", accepts: Self.durationWords)
+        case .notifyURLs:
+            SettingDefinition(
+                name: self, isSecret: true, meaning: "URLs that are told of changes of status",
+                accepts: Self.targetWords)
+        case .notifySecret:
+            SettingDefinition(
+                name: self, isSecret: true,
+                meaning: "secrets that outgoing webhooks are signed with, comma-separated, newest first",
+                accepts: "whsec_ and 24 to 64 bytes in Base64, comma-separated")
+        case .forwardURLs:
+            SettingDefinition(
+                name: self, isSecret: true, meaning: "URLs that Cloudflare's deliveries are passed on to",
+                accepts: Self.targetWords)
+        case .notifyHosts:
+            SettingDefinition(
+                name: self, meaning: "hosts of these URLs that may be private or loopback or speak plain HTTP",
+                accepts: "hosts and host:port, comma-separated")
         case .logLevel:
             SettingDefinition(
                 name: self, preset: "info", meaning: "least level that is logged",

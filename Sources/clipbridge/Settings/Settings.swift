@@ -41,6 +41,7 @@ struct Settings: Sendable {
     var clipsTable: SQLName
     var uidColumn: SQLName
     var retention: Duration
+    var outgoing: OutgoingSettings
     var logLevel: Logger.Level
     var logFormat: LogFormat?
 
@@ -87,6 +88,7 @@ struct Settings: Sendable {
         clipsTable = try check.required(.clipsTable) { SQLName($0) }
         uidColumn = try check.required(.uidColumn) { SQLName($0).flatMap { $0.parts.count == 1 ? $0 : nil } }
         retention = try check.required(.retention) { SettingValue.duration($0) }
+        outgoing = try OutgoingSettings(&check)
         logLevel = try check.required(.logLevel) { Logger.Level(rawValue: $0.lowercased()) }
         logFormat = try check.optional(.logFormat) { LogFormat(rawValue: $0.lowercased()) }
         values = check.values

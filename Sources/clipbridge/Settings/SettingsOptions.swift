@@ -98,6 +98,9 @@ struct SettingsOptions: ParsableArguments {
     @Option(name: .customLong("retention"), help: .setting(.retention))
     var retention: String?
 
+    @Option(name: .customLong("notify-hosts"), help: .setting(.notifyHosts))
+    var notifyHosts: String?
+
     @Option(name: .customLong("log-level"), help: .setting(.logLevel))
     var logLevel: String?
 
@@ -116,7 +119,7 @@ struct SettingsOptions: ParsableArguments {
             (.autoMP4, autoMP4), (.unknownClips, unknownClips), (.webhookTolerance, webhookTolerance),
             (.pollMin, pollMin), (.pollMax, pollMax), (.mp4Deadline, mp4Deadline), (.encodeDeadline, encodeDeadline),
             (.uploadDeadline, uploadDeadline), (.clipsTable, clipsTable), (.uidColumn, uidColumn),
-            (.retention, retention), (.logLevel, logLevel), (.logFormat, logFormat),
+            (.retention, retention), (.notifyHosts, notifyHosts), (.logLevel, logLevel), (.logFormat, logFormat),
         ]
         return Dictionary(uniqueKeysWithValues: given.compactMap { name, value in value.map { (name, $0) } })
     }

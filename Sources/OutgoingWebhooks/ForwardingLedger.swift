@@ -1,0 +1,30 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+package import ClipLifecycle
+
+/// Stores deliveries so that each is also passed on, once, to the targets.
+package struct ForwardingLedger: DeliveryLedger {
+    private let ledger: any DeliveryLedger
+    private let targets: [String]
+    private let onStored: @Sendable () -> Void
+
+    /// - Parameters:
+    ///   - targets: their ids.
+    ///   - onStored: runs after there is something to pass on, and has to return at once.
+    package init(
+        ledger: any DeliveryLedger, targets: [String], onStored: @escaping @Sendable () -> Void
+    ) {
+        self.ledger = ledger
+        self.targets = targets
+        self.onStored = onStored
+    }
+
+    package func record(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
+        var delivery = delivery
+        delivery.forwardTargets = targets
+        let receipt = try await ledger.record(delivery)
+        if case .stored = receipt { onStored() }
+        return receipt
+    }
+}
