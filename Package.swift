@@ -254,6 +254,7 @@ let package = Package(
                 "ObjectStorage", "OutboundHTTP", "Pipeline", "SQLiteClipStore", "Sandbox", "WebhookReceiver",
                 "clipbridge", concurrencyHelpers, crypto, httpTypes, hummingbird, logging, nioCore,
             ],
+            exclude: ["Receivers"],
             swiftSettings: safe
         ),
     ]

@@ -30,6 +30,13 @@ package enum ClipStoreConformance {
         case countsFollowTheStatuses
         case longestInStageIsToldByStatus
         case copyOfAStoreGoesOnWhereItWas
+        case outboxTellsOfChangesOnly
+        case nothingIsToldOfWhatWasNotCommitted
+        case deliveryIsPassedOnOnce
+        case messagesOfAClipKeepTheirOrder
+        case onlyOneClaimWinsAMessage
+        case messageOfALostLeaseIsAnothers
+        case messagesToNobodyAreRemoved
         case traceGoesFromTheSignalThroughTheWork
         case signalTellsOfWhatWasDecidedBeforeIt
     }
@@ -57,6 +64,13 @@ package enum ClipStoreConformance {
         case .countsFollowTheStatuses: try await counts(store)
         case .longestInStageIsToldByStatus: try await longestInStage(store)
         case .copyOfAStoreGoesOnWhereItWas: try await copy(store)
+        case .outboxTellsOfChangesOnly: try await outboxTellsOfChangesOnly(store)
+        case .nothingIsToldOfWhatWasNotCommitted: try await nothingIsToldOfWhatWasNotCommitted(store)
+        case .deliveryIsPassedOnOnce: try await deliveryIsPassedOnOnce(store)
+        case .messagesOfAClipKeepTheirOrder: try await messagesOfAClipKeepTheirOrder(store)
+        case .onlyOneClaimWinsAMessage: try await onlyOneClaimWinsAMessage(store)
+        case .messageOfALostLeaseIsAnothers: try await messageOfALostLeaseIsAnothers(store)
+        case .messagesToNobodyAreRemoved: try await messagesToNobodyAreRemoved(store)
         case .traceGoesFromTheSignalThroughTheWork: try await trace(store)
         case .signalTellsOfWhatWasDecidedBeforeIt: try await earlierDecisions(store)
         }
@@ -300,13 +314,18 @@ package enum ClipStoreConformance {
             parts: [TransferPart(number: 1, size: 5, sha256: "aa")])
         try await source.write { $0.putTransfer(record, of: uid(1)) }
         _ = try await claim(on: source)
-        let script = script(at: 6)
+        let script = LedgerScript(policy: LifecyclePolicy(), now: start + .seconds(6), notifyTargets: ["a"])
         _ = try await source.write { try script.applyPending(limit: 2, in: $0) }
 
         // In pages, and once more after it was broken off and the source has gone on.
         _ = try await StoreCopy.run(from: source, to: store, page: 2)
         _ = try await source.write { try script.applyPending(limit: 1, in: $0) }
         let again = try await StoreCopy.run(from: source, to: store, page: 2)
+        let (told, copied) = try await (
+            source.read { $0.messages(after: 0, limit: 9) }, store.read { try $0.messages(after: 0, limit: 9) }
+        )
+        #expect(told.count == 3 && copied.map(\.body) == told.map(\.body))
+        #expect(copied.map(\.source) == told.map(\.source))
         #expect(again.deliveries == 0 && again.clips == 5)
 
         for number in 0..<5 {

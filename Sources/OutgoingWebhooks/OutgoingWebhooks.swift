@@ -155,12 +155,13 @@ package final class OutgoingWebhooks<Store: ClipStore>: Service {
 
     private func deliver(_ outgoing: OutgoingMessage) async {
         let result = await attempt(outgoing)
-        // Not a child task: what was cancelled has to give its message back all the same.
-        await Task { await self.finish(outgoing, result) }.value
         let target = outgoing.message.target
         let now = clock.now()
+        // First of all: a message that is free again must not go at once to a target that has just failed.
         let news = plan.withLockedValue { $0.ended(target, result.answer, at: now, jitter: .random(in: 0...1)) }
         tell(news, of: target, result)
+        // Not a child task: what was cancelled has to give its message back all the same.
+        await Task { await self.finish(outgoing, result) }.value
         ended.wake()
         work.wake()
     }

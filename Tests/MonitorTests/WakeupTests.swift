@@ -7,6 +7,8 @@ import ClipStore
 import NIOConcurrencyHelpers
 import Testing
 
+@testable import Monitor
+
 @Suite(.timeLimit(.minutes(1))) struct WakeupTests {
     @Test func wakeBeforeTheWaitIsRemembered() async {
         let wakeup = Wakeup()
