@@ -3,8 +3,8 @@
 
 public import ClipLifecycle
 
-/// What waits to be told to a receiver outside, in the transaction's own outbox: it is there exactly if what it tells of
-/// was committed.
+/// What waits to be told to a receiver outside, in the transaction's own outbox: it is there exactly if what it tells
+/// of was committed.
 public struct OutboxMessage: Sendable, Equatable {
     public enum Kind: String, CaseIterable, Sendable {
         /// A clip's change of status.

@@ -19,12 +19,13 @@ package struct OutgoingTarget: Sendable, Equatable {
     package let id: String
     package let addressPolicy: AddressPolicy
 
-    /// Nil for what is no absolute `https` URL without user and fragment; `http`, loopback and private addresses are for
-    /// hosts that are named.
+    /// Nil for what is no absolute `https` URL without user and fragment; `http`, loopback and private addresses are
+    /// for hosts that are named.
     package init?(_ url: String, kind: Kind, namedHosts: NamedHosts) {
         // Strict, so that no other reader of the URL can take it for another host's.
         guard let components = URLComponents(string: url, encodingInvalidCharacters: false),
-            let host = components.host?.lowercased(), host.wholeMatch(of: /\[[0-9a-f:]+\]|[a-z0-9._-]+/) != nil,
+            let host = components.percentEncodedHost?.lowercased(),
+            host.wholeMatch(of: /\[[0-9a-f:]+\]|[a-z0-9._-]+/) != nil,
             components.user == nil, components.password == nil, components.fragment == nil
         else { return nil }
         let isNamed = namedHosts.contains(host, port: components.port)

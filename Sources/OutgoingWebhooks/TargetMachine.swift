@@ -3,8 +3,8 @@
 
 package import ClipLifecycle
 
-/// Decides how many messages may be on their way to one target: a few while it takes them, none for a while after it has
-/// failed, then one at a time until it takes one again, and none for good when it is gone.
+/// Decides how many messages may be on their way to one target: a few while it takes them, none for a while after it
+/// has failed, then one at a time until it takes one again, and none for good when it is gone.
 ///
 /// A value: no clock, no store, no log.
 package struct TargetMachine: Sendable, Equatable {

@@ -27,9 +27,11 @@ extension MetricFamily {
             "When a webhook was last stored, since the Unix epoch, in seconds."),
         MetricFamily(
             "clipbridge_webhook_subscribed", .gauge, "Whether the account's webhook subscription is this bridge's."),
+        MetricFamily(
             "clipbridge_notifications_total", .counter, "Outgoing webhooks that were sent, by what became of them."),
         MetricFamily(
-            "clipbridge_notifications_pending", .gauge, "Outgoing webhooks that wait for their receiver, in the store."),
+            "clipbridge_notifications_pending", .gauge,
+            "Outgoing webhooks that wait for their receiver, in the store."),
         MetricFamily(
             "clipbridge_foreign_rows", .gauge, "Rows of the clips table whose status or uid is none of ours."),
     ]
