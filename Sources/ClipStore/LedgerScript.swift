@@ -104,19 +104,23 @@ public struct LedgerScript: Sendable {
     ) throws -> [LedgerEntry] {
         let signal = pending.signal
         var decided: [LedgerEntry] = []
-        if let row = try store.clip(signal.uid), !row.isMet, let status = row.status,
+        var clip = try store.clip(signal.uid)
+        if let row = clip, !row.isMet, let status = row.status,
             let adopted = try adopt(row, at: status, as: pending, in: store)
         {
             if adopted.seq == pending.seq { return [adopted] }
             decided.append(adopted)
+            clip = try store.clip(signal.uid)
         }
-        let before = try store.clip(signal.uid)?.machine ?? ClipStateMachine(position: .absent)
+        let before = clip?.machine ?? ClipStateMachine(position: .absent)
         // Only a delivery or a registration brings a clip into being: a poll, an action or another program's wish
         // speaks of one that must be there.
         let creates = registers || (signal.source == .webhook && policy.createsUnknownClips)
         var update = ClipUpdate(of: before, by: signal, createsUnknown: creates, at: now)
         if let refusal = try write(update, uid: signal.uid, in: store) { update.decision = .rejected(refusal) }
-        try replan(update.decision, signal: signal, in: store)
+        // A row that was removed and came back may still have work of before.
+        let present = if let clip, clip.isMet { clip.work } else { try store.work(of: signal.uid) }
+        try replan(update.decision, signal: signal, present: present, in: store)
         var entry = pending
         entry.settle(update.decision, before: before)
         try store.settleEntry(entry, epoch: epoch, at: now)
@@ -144,10 +148,9 @@ public struct LedgerScript: Sendable {
     }
 
     private func replan(
-        _ decision: ClipStateMachine.Decision, signal: Signal, in store: some StoreTransaction
+        _ decision: ClipStateMachine.Decision, signal: Signal, present: Work?, in store: some StoreTransaction
     ) throws {
         if case .rejected = decision { return }
-        let present = try store.work(of: signal.uid)
         let hurries: Bool =
             switch signal.source {
             case .webhook, .operator, .external: true
@@ -412,7 +415,7 @@ public struct LedgerScript: Sendable {
             onRefusedRow(row.uid, why)
             return nil
         }
-        try replan(update.decision, signal: signal, in: store)
+        try replan(update.decision, signal: signal, present: try store.work(of: row.uid), in: store)
         var entry: LedgerEntry
         if let pending, pending.isAdoption(at: status) {
             entry = pending

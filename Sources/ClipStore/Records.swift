@@ -8,7 +8,8 @@ public struct ClipRecord: Sendable, Equatable {
     public var uid: ClipUID
     /// The row's own word; nil for SQL's null.
     public var statusWord: String?
-    public var details: Details
+    /// What decides and plans does without, so that it is only decoded when it is asked for.
+    private var storedDetails: StoredDetails
     public var failedFrom: ClipStatus?
     public var progress: Double
     public var createdAt: Timestamp
@@ -19,6 +20,11 @@ public struct ClipRecord: Sendable, Equatable {
     /// False for a row that another program inserted and that the bridge has not taken into its ledger yet.
     public var isMet: Bool
 
+    private enum StoredDetails: Sendable {
+        case decoded(Details)
+        case text(String?)
+    }
+
     public init(
         uid: ClipUID, statusWord: String?, details: Details, failedFrom: ClipStatus?, progress: Double,
         createdAt: Timestamp, updatedAt: Timestamp, changeSeq: Int64, work: Work? = nil,
@@ -26,7 +32,7 @@ public struct ClipRecord: Sendable, Equatable {
     ) {
         self.uid = uid
         self.statusWord = statusWord
-        self.details = details
+        self.storedDetails = .decoded(details)
         self.failedFrom = failedFrom
         self.progress = progress
         self.createdAt = createdAt
@@ -36,12 +42,39 @@ public struct ClipRecord: Sendable, Equatable {
         self.isMet = isMet
     }
 
+    /// - Parameter detailsText: the column's JSON.
+    package init(
+        uid: ClipUID, statusWord: String?, detailsText: String?, failedFrom: ClipStatus?, progress: Double,
+        createdAt: Timestamp, updatedAt: Timestamp, changeSeq: Int64, work: Work?, isMet: Bool
+    ) {
+        self.init(
+            uid: uid, statusWord: statusWord, details: [:], failedFrom: failedFrom, progress: progress,
+            createdAt: createdAt, updatedAt: updatedAt, changeSeq: changeSeq, work: work, isMet: isMet)
+        storedDetails = .text(detailsText)
+    }
+
+    public var details: Details {
+        switch storedDetails {
+        case .decoded(let details): details
+        case .text(let text): DetailsText.decodeObject(text)
+        }
+    }
+
     /// Nil for a null or foreign status.
     public var status: ClipStatus? { statusWord.flatMap(ClipStatus.init(rawValue:)) }
 
     public var machine: ClipStateMachine {
         ClipStateMachine(
             position: status.map(ClipStateMachine.Position.at) ?? .foreign, failedFrom: failedFrom, progress: progress)
+    }
+}
+
+extension ClipRecord {
+    public static func == (left: ClipRecord, right: ClipRecord) -> Bool {
+        left.uid == right.uid && left.statusWord == right.statusWord && left.details == right.details
+            && left.failedFrom == right.failedFrom && left.progress == right.progress
+            && left.createdAt == right.createdAt && left.updatedAt == right.updatedAt
+            && left.changeSeq == right.changeSeq && left.work == right.work && left.isMet == right.isMet
     }
 }
 

@@ -340,7 +340,7 @@ public final class PostgresTransaction: StoreTransaction {
         }
         let never = Timestamp(milliseconds: 0)
         return ClipRecord(
-            uid: uid, statusWord: row.text("status_word"), details: DetailsText.decodeObject(row.text("details")),
+            uid: uid, statusWord: row.text("status_word"), detailsText: row.text("details"),
             failedFrom: row.text("failed_from").flatMap(ClipStatus.init(rawValue:)),
             progress: row.double("progress") ?? 0, createdAt: row.time("created_at") ?? never,
             updatedAt: row.time("updated_at") ?? never, changeSeq: row.integer("change_seq") ?? 0,

@@ -23,6 +23,19 @@ public struct SQLiteTransaction: StoreTransaction {
         try Row.fetchOne(try database.cachedStatement(sql: sql), arguments: arguments)
     }
 
+    /// Each row as it is read, without a copy of it. What decodes it takes columns by their place: their names are
+    /// looked up by their lower-cased text, which costs more than the reading.
+    private func all<Value>(
+        _ sql: String, _ arguments: StatementArguments = [], _ decode: (Row) throws -> Value?
+    ) throws -> [Value] {
+        let cursor = try Row.fetchCursor(try database.cachedStatement(sql: sql), arguments: arguments)
+        var values: [Value] = []
+        while let row = try cursor.next() {
+            if let value = try decode(row) { values.append(value) }
+        }
+        return values
+    }
+
     private func number(_ sql: String, _ arguments: StatementArguments = []) throws -> Int64 {
         try Int64.fetchOne(try database.cachedStatement(sql: sql), arguments: arguments) ?? 0
     }
@@ -37,11 +50,14 @@ public struct SQLiteTransaction: StoreTransaction {
     private var clipColumns: String {
         """
         c.\(schema.uidColumn.sql) AS uid, c.status AS status_word, c.processing_details AS details, b.uid AS met,
-        b.failed_from, b.progress, b.created_at, b.updated_at, b.change_seq,
+        b.failed_from, b.progress, b.created_at, b.updated_at, b.change_seq, \(Self.workColumns)
+        """
+    }
+
+    private static let workColumns = """
         w.action, w.due_at, w.attempt, w.polls, w.crashes, w.first_failed_at, w.stage_entered_at, w.mp4_requests,
         w.percent, w.percent_at, w.lease_owner, w.lease_until, w.epoch, w.trace
         """
-    }
 
     private var clipsFromOwn: String {
         """
@@ -60,7 +76,7 @@ public struct SQLiteTransaction: StoreTransaction {
     }
 
     public func clip(_ uid: ClipUID) throws -> ClipRecord? {
-        try row("\(clipsFromTable) WHERE c.\(schema.uidColumn.sql) = ?", [uid.rawValue]).map(Self.clip)
+        try all("\(clipsFromTable) WHERE c.\(schema.uidColumn.sql) = ?", [uid.rawValue], Self.clip).first
     }
 
     public func clips(status: ClipStatus?, before: Int64?, limit: Int) throws -> [ClipRecord] {
@@ -218,16 +234,14 @@ public struct SQLiteTransaction: StoreTransaction {
     }
 
     private static func clip(_ row: Row) throws -> ClipRecord {
-        guard let uid = ClipUID(row["uid"] as String) else {
-            throw StoreError(.corrupt, "the row \"\(row["uid"] as String)\" has no valid uid")
+        guard let uid = ClipUID(row[0] as String) else {
+            throw StoreError(.corrupt, "the row \"\(row[0] as String)\" has no valid uid")
         }
-        let isMet = row["met"] as String? != nil
         return ClipRecord(
-            uid: uid, statusWord: row["status_word"], details: DetailsText.decodeObject(row["details"]),
-            failedFrom: (row["failed_from"] as String?).flatMap(ClipStatus.init(rawValue:)),
-            progress: row["progress"] ?? 0, createdAt: Timestamp(milliseconds: row["created_at"] ?? 0),
-            updatedAt: Timestamp(milliseconds: row["updated_at"] ?? 0), changeSeq: row["change_seq"] ?? 0,
-            work: try work(row, uid: uid), isMet: isMet)
+            uid: uid, statusWord: row[1], detailsText: row[2],
+            failedFrom: (row[4] as String?).flatMap(ClipStatus.init(rawValue:)), progress: row[5] ?? 0,
+            createdAt: Timestamp(milliseconds: row[6] ?? 0), updatedAt: Timestamp(milliseconds: row[7] ?? 0),
+            changeSeq: row[8] ?? 0, work: try work(row, from: 9, uid: uid), isMet: row[3] as String? != nil)
     }
 
     // MARK: Deliveries
@@ -303,17 +317,16 @@ public struct SQLiteTransaction: StoreTransaction {
     }
 
     public func entry(_ seq: Int64) throws -> LedgerEntry? {
-        try row("SELECT * FROM clipbridge_signals WHERE seq = ?", [seq]).map(LedgerRow.entry)
+        try all("\(LedgerRow.select) WHERE seq = ?", [seq], LedgerRow.entry).first
     }
 
     public func pendingEntries(limit: Int) throws -> [LedgerEntry] {
-        try rows("SELECT * FROM clipbridge_signals WHERE outcome IS NULL ORDER BY seq LIMIT ?", [limit])
-            .map(LedgerRow.entry)
+        try all("\(LedgerRow.select) WHERE outcome IS NULL ORDER BY seq LIMIT ?", [limit], LedgerRow.entry)
     }
 
     public func pendingEntries(of uid: ClipUID) throws -> [LedgerEntry] {
-        try rows("SELECT * FROM clipbridge_signals WHERE uid = ? AND outcome IS NULL ORDER BY seq", [uid.rawValue])
-            .map(LedgerRow.entry)
+        try all(
+            "\(LedgerRow.select) WHERE uid = ? AND outcome IS NULL ORDER BY seq", [uid.rawValue], LedgerRow.entry)
     }
 
     public func settleEntry(_ entry: LedgerEntry, epoch: Int64?, at now: Timestamp) throws {
@@ -330,7 +343,7 @@ public struct SQLiteTransaction: StoreTransaction {
     }
 
     public func history(of uid: ClipUID) throws -> [LedgerEntry] {
-        try rows("SELECT * FROM clipbridge_signals WHERE uid = ? ORDER BY seq", [uid.rawValue]).map(LedgerRow.entry)
+        try all("\(LedgerRow.select) WHERE uid = ? ORDER BY seq", [uid.rawValue], LedgerRow.entry)
     }
 
     public func uids(after: String?, limit: Int) throws -> [String] {
@@ -349,7 +362,7 @@ public struct SQLiteTransaction: StoreTransaction {
     // MARK: Work
 
     public func work(of uid: ClipUID) throws -> Work? {
-        try row("SELECT * FROM clipbridge_work WHERE uid = ?", [uid.rawValue]).flatMap { try Self.work($0, uid: uid) }
+        try all("\(Self.selectWork) WHERE w.uid = ?", [uid.rawValue], Self.work).first
     }
 
     public func putWork(_ work: Work) throws {
@@ -374,12 +387,11 @@ public struct SQLiteTransaction: StoreTransaction {
 
     public func dueWork(_ actions: [Action], at now: Timestamp, limit: Int) throws -> [Work] {
         let found = try actions.flatMap { action in
-            try rows(
+            try all(
                 """
-                SELECT * FROM clipbridge_work
+                \(Self.selectWork)
                 WHERE action = ? AND due_at <= ? AND lease_owner IS NULL ORDER BY due_at LIMIT ?
-                """, [action.rawValue, now.milliseconds, limit]
-            ).compactMap(Self.work)
+                """, [action.rawValue, now.milliseconds, limit], Self.work)
         }
         return Array(found.sorted { ($0.dueAt, $0.uid) < ($1.dueAt, $1.uid) }.prefix(limit))
     }
@@ -395,14 +407,13 @@ public struct SQLiteTransaction: StoreTransaction {
     }
 
     public func expiredWork(at now: Timestamp, until end: Timestamp, limit: Int) throws -> [Work] {
-        try rows(
+        try all(
             """
-            SELECT * FROM clipbridge_work WHERE lease_owner IN (
+            \(Self.selectWork) WHERE lease_owner IN (
                 SELECT lease_owner FROM clipbridge_work WHERE lease_owner IS NOT NULL AND lease_until <= ?)
             AND lease_until <= ? LIMIT ?
             """,
-            [now.milliseconds, end.milliseconds, limit]
-        ).compactMap(Self.work)
+            [now.milliseconds, end.milliseconds, limit], Self.work)
     }
 
     public func renewLeases(owner: String, epochs: Set<Int64>, until: Timestamp) throws {
@@ -421,29 +432,32 @@ public struct SQLiteTransaction: StoreTransaction {
 
     public func nextEpoch() throws -> Int64 { try next("epoch") }
 
+    private static let selectWork = "SELECT w.uid, \(workColumns) FROM clipbridge_work w"
+
     private static func work(_ row: Row) throws -> Work? {
-        try ClipUID(row["uid"] as String).flatMap { try work(row, uid: $0) }
+        try ClipUID(row[0] as String).flatMap { try work(row, from: 1, uid: $0) }
     }
 
-    private static func work(_ row: Row, uid: ClipUID) throws -> Work? {
-        guard let word = row["action"] as String? else { return nil }
+    /// - Parameter first: where `workColumns` begin.
+    private static func work(_ row: Row, from first: Int, uid: ClipUID) throws -> Work? {
+        guard let word = row[first] as String? else { return nil }
         guard let action = Action(rawValue: word) else {
             throw StoreError(.corrupt, "the work of \(uid) is an unknown action \"\(word)\"")
         }
         var work = Work(
-            uid: uid, action: action, dueAt: Timestamp(milliseconds: row["due_at"]),
-            stageEnteredAt: Timestamp(milliseconds: row["stage_entered_at"]), mp4Requests: row["mp4_requests"])
-        work.attempt = row["attempt"]
-        work.polls = row["polls"]
-        work.crashes = row["crashes"]
-        work.firstFailedAt = (row["first_failed_at"] as Int64?).map(Timestamp.init(milliseconds:))
-        work.percent = row["percent"]
-        work.percentAt = (row["percent_at"] as Int64?).map(Timestamp.init(milliseconds:))
-        work.trace = (row["trace"] as String?).flatMap(TraceID.init(rawValue:))
-        if let owner = row["lease_owner"] as String? {
+            uid: uid, action: action, dueAt: Timestamp(milliseconds: row[first + 1]),
+            stageEnteredAt: Timestamp(milliseconds: row[first + 6]), mp4Requests: row[first + 7])
+        work.attempt = row[first + 2]
+        work.polls = row[first + 3]
+        work.crashes = row[first + 4]
+        work.firstFailedAt = (row[first + 5] as Int64?).map(Timestamp.init(milliseconds:))
+        work.percent = row[first + 8]
+        work.percentAt = (row[first + 9] as Int64?).map(Timestamp.init(milliseconds:))
+        if let owner = row[first + 10] as String? {
             work.lease = Lease(
-                owner: owner, until: Timestamp(milliseconds: row["lease_until"] ?? 0), epoch: row["epoch"] ?? 0)
+                owner: owner, until: Timestamp(milliseconds: row[first + 11] ?? 0), epoch: row[first + 12] ?? 0)
         }
+        work.trace = (row[first + 13] as String?).flatMap(TraceID.init(rawValue:))
         return work
     }
 
@@ -624,7 +638,7 @@ public struct SQLiteTransaction: StoreTransaction {
     }
 
     public func storedEntries(after seq: Int64, limit: Int) throws -> [StoredEntry] {
-        try rows("SELECT * FROM clipbridge_signals WHERE seq > ? ORDER BY seq LIMIT ?", [seq, limit]).map {
+        try all("\(LedgerRow.select) WHERE seq > ? ORDER BY seq LIMIT ?", [seq, limit]) {
             StoredEntry(
                 entry: try LedgerRow.entry($0), epoch: $0["epoch"],
                 decidedAt: ($0["decided_at"] as Int64?).map(Timestamp.init(milliseconds:)))
