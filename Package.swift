@@ -28,6 +28,7 @@ let hummingbirdTesting = Target.Dependency.product(name: "HummingbirdTesting", p
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let metricsTestKit = Target.Dependency.product(name: "MetricsTestKit", package: "swift-metrics")
 let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
+let mustache = Target.Dependency.product(name: "Mustache", package: "swift-mustache")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioHTTPTypes = Target.Dependency.product(name: "NIOHTTPTypes", package: "swift-nio-extras")
@@ -55,6 +56,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-extras.git", from: "1.35.2"),
         .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/hummingbird-project/swift-mustache.git", from: "2.1.1"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
     ],
     targets: [
@@ -122,8 +124,10 @@ let package = Package(
             name: "OperatorAPI",
             dependencies: [
                 "ClipLifecycle", "ClipStore", concurrencyHelpers, crypto, httpTypes, hummingbird, logging, metrics,
-                nioCore, serviceLifecycle,
+                mustache, nioCore, serviceLifecycle,
             ],
+            // Into the program itself, which stays one file.
+            resources: [.embedInCode("Dashboard/Assets")],
             swiftSettings: safe
         ),
         .target(
@@ -254,7 +258,7 @@ let package = Package(
                 "ObjectStorage", "OutboundHTTP", "Pipeline", "SQLiteClipStore", "Sandbox", "WebhookReceiver",
                 "clipbridge", concurrencyHelpers, crypto, httpTypes, hummingbird, logging, nioCore,
             ],
-            exclude: ["Receivers"],
+            exclude: ["Browser", "Receivers"],
             swiftSettings: safe
         ),
     ]

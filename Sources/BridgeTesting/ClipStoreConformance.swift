@@ -29,6 +29,8 @@ package enum ClipStoreConformance {
         case transferIsKept
         case countsFollowTheStatuses
         case longestInStageIsToldByStatus
+        case activityTellsWhatGoesOn
+        case statusTimesAreThoseOfTheLastTransition
         case copyOfAStoreGoesOnWhereItWas
         case outboxTellsOfChangesOnly
         case nothingIsToldOfWhatWasNotCommitted
@@ -63,6 +65,8 @@ package enum ClipStoreConformance {
         case .transferIsKept: try await transferIsKept(store)
         case .countsFollowTheStatuses: try await counts(store)
         case .longestInStageIsToldByStatus: try await longestInStage(store)
+        case .activityTellsWhatGoesOn: try await activity(store)
+        case .statusTimesAreThoseOfTheLastTransition: try await statusTimes(store)
         case .copyOfAStoreGoesOnWhereItWas: try await copy(store)
         case .outboxTellsOfChangesOnly: try await outboxTellsOfChangesOnly(store)
         case .nothingIsToldOfWhatWasNotCommitted: try await nothingIsToldOfWhatWasNotCommitted(store)
@@ -540,5 +544,38 @@ package enum ClipStoreConformance {
             entered.mapValues(\.seconds) == [
                 .queued: start.seconds + 10, .processing: start.seconds, .r2Uploading: start.seconds + 5,
             ])
+    }
+
+    private static func activity(_ store: some ClipStore) async throws {
+        let now = Timestamp(seconds: start.seconds + 400)
+        #expect(try await store.read { try $0.activity(at: now) } == StoreActivity())
+        for (number, seconds) in [(1, 99), (2, 100), (3, 340), (4, 341)] {
+            _ = try await store.record(delivery(uid(1), .uploading, body: "\(number)", at: Int64(seconds)))
+        }
+        try await register(uid(2), .mp4Downloading, on: store)
+        let later = script(at: 5)
+        _ = try await store.write {
+            try later.submit(Signal(uid: uid(3), source: .operator, status: .queued), registers: true, in: $0)
+        }
+        _ = try await claim([.transfer], on: store)
+        let activity = try await store.read { try $0.activity(at: now) }
+        #expect(activity.deliveriesLastMinute == 2 && activity.deliveriesLastFiveMinutes == 3)
+        #expect(activity.lastDeliveryAt == Timestamp(seconds: start.seconds + 341))
+        #expect(activity.runningTransfers == 1)
+        #expect(activity.longestWork?.uid == uid(2) && activity.longestWork?.stageEnteredAt == start)
+    }
+
+    private static func statusTimes(_ store: some ClipStore) async throws {
+        try await register(uid(1), .queued, on: store)
+        try await register(uid(2), .queued, on: store)
+        for (seconds, status) in [(10, ClipStatus.processing), (20, .processing), (30, .queued)] {
+            let script = script(at: Int64(seconds))
+            _ = try await store.write {
+                try script.submit(Signal(uid: uid(1), source: .operator, status: status), registers: false, in: $0)
+            }
+        }
+        let times = try await store.read { try $0.statusTimes(of: [uid(1), uid(2), uid(3)]) }
+        #expect(times == [uid(1): Timestamp(seconds: start.seconds + 10), uid(2): start])
+        #expect(try await store.read { try $0.statusTimes(of: []) }.isEmpty)
     }
 }

@@ -59,6 +59,8 @@ public enum DetailKey: String, CaseIterable, Sendable {
     case transferTotalBytes = "transfer_total_bytes"
     case transferBytesPerSecond = "transfer_bytes_per_second"
     case transferSecondsLeft = "transfer_seconds_left"
+    /// What the video is called at Cloudflare.
+    case name
 }
 
 extension DetailKey {

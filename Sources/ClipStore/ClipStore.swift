@@ -71,6 +71,10 @@ public protocol StoreTransaction {
     /// are looked at, so that it costs nothing that grows with what is done.
     func longestInStage() throws -> [ClipStatus: Timestamp]
     func lastChangeSeq() throws -> Int64
+    /// When each of these clips came to its status; a clip that the ledger does not know is left out.
+    func statusTimes(of uids: [ClipUID]) throws -> [ClipUID: Timestamp]
+    /// What goes on at the moment; it costs the same however much is stored.
+    func activity(at now: Timestamp) throws -> StoreActivity
 
     /// Creates the clip's row; where there is a row of an adopted table already, only the bridge's own part of it.
     /// - Returns: what forbids creating it, in words, or nil when it is there.

@@ -119,6 +119,22 @@ public final class MemoryTransaction: StoreTransaction {
 
     public func lastChangeSeq() -> Int64 { state.changeSeq }
 
+    public func statusTimes(of uids: [ClipUID]) -> [ClipUID: Timestamp] {
+        let wanted = Set(uids)
+        return state.ledger.reduce(into: [:]) { times, entry in
+            if entry.outcome == .applied, wanted.contains(entry.signal.uid) { times[entry.signal.uid] = entry.at }
+        }
+    }
+
+    public func activity(at now: Timestamp) -> StoreActivity {
+        func count(_ span: Duration) -> Int { state.deliveries.count { now - $0.receivedAt <= span } }
+        return StoreActivity(
+            deliveriesLastMinute: count(.seconds(60)), deliveriesLastFiveMinutes: count(.seconds(300)),
+            lastDeliveryAt: state.deliveries.map(\.receivedAt).max(),
+            runningTransfers: state.work.values.count { $0.action == .transfer && $0.lease != nil },
+            longestWork: state.work.values.min { ($0.stageEnteredAt, $0.uid) < ($1.stageEnteredAt, $1.uid) })
+    }
+
     public func insertClip(
         _ uid: ClipUID, machine: ClipStateMachine, patch: Details, at now: Timestamp
     ) -> String? {

@@ -102,6 +102,29 @@ public struct DeliveryRecord: Sendable, Equatable {
     }
 }
 
+/// What goes on in a store at one moment.
+public struct StoreActivity: Sendable, Equatable {
+    /// Deliveries that were stored within the last minute, and within the last five.
+    public var deliveriesLastMinute: Int
+    public var deliveriesLastFiveMinutes: Int
+    public var lastDeliveryAt: Timestamp?
+    /// Transfers that somebody is at.
+    public var runningTransfers: Int
+    /// Of all work, that of the clip which has been in its stage the longest.
+    public var longestWork: Work?
+
+    public init(
+        deliveriesLastMinute: Int = 0, deliveriesLastFiveMinutes: Int = 0, lastDeliveryAt: Timestamp? = nil,
+        runningTransfers: Int = 0, longestWork: Work? = nil
+    ) {
+        self.deliveriesLastMinute = deliveriesLastMinute
+        self.deliveriesLastFiveMinutes = deliveriesLastFiveMinutes
+        self.lastDeliveryAt = lastDeliveryAt
+        self.runningTransfers = runningTransfers
+        self.longestWork = longestWork
+    }
+}
+
 /// A row of the `clips` table in which another program asks for a status.
 public struct RequestingRow: Sendable, Equatable {
     /// Any text: the row is the other program's.

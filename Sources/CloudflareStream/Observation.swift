@@ -33,6 +33,7 @@ extension StreamVideo {
     private var details: Details {
         var details: Details = [:]
         details[.cloudflareStatus] = state.map { .string($0.word) }
+        details[.name] = name.flatMap { $0.isEmpty ? nil : .string(DisplayText.bounded($0, lengthMax: 200)) }
         details[.thumbnailURL] = plainURL(thumbnail)
         details[.hlsURL] = plainURL(hls)
         details[.dashURL] = plainURL(dash)

@@ -1,46 +1,66 @@
 // clipbridge
 // SPDX-License-Identifier: Apache-2.0
 
+import ClipLifecycle
 import Crypto
 import FoundationEssentials
 import HTTPTypes
 import Hummingbird
 
-/// Lets operators in: by their token, or without one only from programs on this machine.
+/// Lets operators in: by their token or a session that was begun with it, or without one only from programs on this
+/// machine.
 struct AccessMiddleware<Context: RequestContext>: RouterMiddleware {
     let adminToken: String?
+    let sessions: DashboardSessions?
+    let clock: any WallClock
 
     @concurrent func handle(
         _ request: Request, context: Context, next: @concurrent (Request, Context) async throws -> Response
     ) async throws -> Response {
-        if let adminToken {
-            guard Self.carries(adminToken, request) else {
-                throw Problem(
-                    status: .unauthorized, detail: "the operator API needs Authorization: Bearer and the admin token",
-                    headers: [.wwwAuthenticate: "Bearer realm=\"clipbridge\""])
-            }
-        } else {
-            try Self.refuseForeign(request)
-        }
+        try check(request)
         return try await next(request, context)
     }
+
+    private func check(_ request: Request) throws {
+        guard let adminToken else { return try Self.refuseForeign(request) }
+        if request.headers[.authorization] == nil, let session = session(of: request) {
+            if ![.get, .head].contains(request.method) {
+                try Self.refuseOtherSites(request)
+                guard session.accepts(csrfToken: request.headers[.csrfToken] ?? "") else {
+                    throw Problem(
+                        status: .forbidden, detail: "with a session's cookie X-CSRF-Token must hold the session's token"
+                    )
+                }
+            }
+            return
+        }
+        guard Self.carries(adminToken, request) else {
+            throw Problem(
+                status: .unauthorized, detail: "the operator API needs Authorization: Bearer and the admin token",
+                headers: [.wwwAuthenticate: "Bearer realm=\"clipbridge\""])
+        }
+    }
+
+    func session(of request: Request) -> DashboardSession? { sessions?.session(of: request, at: clock.now()) }
 
     private static func carries(_ token: String, _ request: Request) -> Bool {
         let values = request.headers[values: .authorization]
         guard values.count == 1, let space = values[0].firstIndex(of: " "),
             values[0][..<space].lowercased() == "bearer"
         else { return false }
-        let given = values[0][space...].drop { $0 == " " }
-        // Codes of equal length under a fresh key: comparing them tells nothing of where the texts differ.
-        let key = SymmetricKey(size: .bits256)
-        let expected = HMAC<SHA256>.authenticationCode(for: Data(token.utf8), using: key)
-        return HMAC<SHA256>.isValidAuthenticationCode(
-            Data(expected), authenticating: Data(given.utf8), using: key)
+        return ConstantTime.equal(String(values[0][space...].drop { $0 == " " }), token)
+    }
+
+    /// What a browser marks as coming from another site is no request of our own pages.
+    static func refuseOtherSites(_ request: Request) throws {
+        if let site = request.headers[.secFetchSite], !["same-origin", "none"].contains(site.lowercased()) {
+            throw Problem(status: .forbidden, detail: "a request across sites is refused")
+        }
     }
 
     /// Without a token the API trusts the machine, but not a page in a browser on it: neither one that a foreign name
     /// was pointed here for (DNS rebinding), nor one that sends requests across sites.
-    private static func refuseForeign(_ request: Request) throws {
+    static func refuseForeign(_ request: Request) throws {
         guard isLoopback(authority: request.head.authority ?? "") else {
             throw Problem(
                 status: .forbidden, detail: "without an admin token only requests to a loopback host are served")
@@ -70,4 +90,17 @@ struct AccessMiddleware<Context: RequestContext>: RouterMiddleware {
         return host.lowercased() == "localhost" || host == "::1"
             || host.wholeMatch(of: /127\.\d{1,3}\.\d{1,3}\.\d{1,3}/) != nil
     }
+}
+
+enum ConstantTime {
+    /// Codes of equal length under a fresh key: comparing them tells nothing of where the texts differ.
+    static func equal(_ given: String, _ expected: String) -> Bool {
+        let key = SymmetricKey(size: .bits256)
+        let code = HMAC<SHA256>.authenticationCode(for: Data(expected.utf8), using: key)
+        return HMAC<SHA256>.isValidAuthenticationCode(Data(code), authenticating: Data(given.utf8), using: key)
+    }
+}
+
+extension HTTPField.Name {
+    static let csrfToken = HTTPField.Name("X-CSRF-Token")!  // A literal of token characters.
 }

@@ -100,7 +100,7 @@ extension OperatorAPI {
             ["delivery": .string(String(id)), "outcome": .string(outcome.rawValue)], status: .accepted)
     }
 
-    private func delivery(_ id: Int64) async throws -> DeliveryRecord {
+    func delivery(_ id: Int64) async throws -> DeliveryRecord {
         guard let delivery = try await store.read({ try $0.delivery(id) }) else {
             throw Problem.notFound("there is no delivery \"\(id)\"")
         }

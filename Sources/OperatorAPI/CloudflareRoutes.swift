@@ -8,8 +8,9 @@ import Hummingbird
 
 /// The two routes that older applications know.
 extension OperatorAPI {
-    func enableMP4(_ request: Request) async throws -> Response {
-        let uid = try await request.jsonObject().uid("videoUid")
+    func videoUID(_ request: Request) async throws -> ClipUID { try await request.jsonObject().uid("videoUid") }
+
+    func enableMP4(_ uid: ClipUID) async throws -> Response {
         var clip = try await clip(uid)
         if let status = clip.status, status < .streamReady {
             try await askCloudflareOnce(uid, status: status)
@@ -25,8 +26,7 @@ extension OperatorAPI {
         return answer(.accepted, uid, status, "the MP4 is being asked for")
     }
 
-    func uploadToR2(_ request: Request) async throws -> Response {
-        let uid = try await request.jsonObject().uid("videoUid")
+    func uploadToR2(_ uid: ClipUID) async throws -> Response {
         let clip = try await clip(uid)
         let status = try usable(clip)
         switch status {

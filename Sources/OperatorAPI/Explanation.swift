@@ -42,9 +42,9 @@ struct Explanation {
         return "Clip \(clip.uid) is in \(word) (\(status.message)) at \(clip.progress) %, since \(since).\(why)"
     }
 
-    private var since: String {
-        history.last { $0.outcome == .applied }?.at.rfc3339 ?? clip.createdAt.rfc3339
-    }
+    private var since: String { statusSince.rfc3339 }
+
+    var statusSince: Timestamp { history.last { $0.outcome == .applied }?.at ?? clip.createdAt }
 
     private func sentence(_ entry: LedgerEntry) -> String {
         let asked =
@@ -53,7 +53,7 @@ struct Explanation {
             + "\(decision(entry))."
     }
 
-    private static func speaker(_ source: SignalSource) -> String {
+    static func speaker(_ source: SignalSource) -> String {
         switch source {
         case .webhook: "a webhook delivery"
         case .poll: "an inquiry at Cloudflare"
@@ -63,7 +63,8 @@ struct Explanation {
         }
     }
 
-    private func decision(_ entry: LedgerEntry) -> String {
+    /// What became of an entry, and why.
+    func decision(_ entry: LedgerEntry) -> String {
         switch (entry.outcome, entry.reason) {
         case (nil, _): "not decided yet"
         case (.applied, _): entry.from.map { "applied, from \"\($0.rawValue)\"" } ?? "applied, and the clip was created"
@@ -78,7 +79,8 @@ struct Explanation {
         }
     }
 
-    private var next: String {
+    /// What is done next and when.
+    var next: String {
         guard let work = clip.work else {
             switch clip.status {
             case .complete: return "Nothing more is to be done."

@@ -33,25 +33,31 @@ package struct OperatorActions: Sendable {
     }
 }
 
-/// The operator's JSON API, and the open routes that tell how the bridge does.
+/// The operator's JSON API, the dashboard, and the open routes that tell how the bridge does.
 package struct OperatorAPI<Store: ClipStore>: Sendable {
     let store: Store
     let actions: OperatorActions
     let policy: LifecyclePolicy
     let clock: any WallClock
     let events: EventFeed<Store>
-    private let metrics: MetricsPage
+    let metrics: MetricsPage
+    let settings: DashboardSettings
+    let sessions: DashboardSessions?
+    let logIns = LogInLimit()
     private let adminToken: String?
 
     package init(
         store: Store, actions: OperatorActions, events: EventFeed<Store>, policy: LifecyclePolicy,
-        metrics: MetricsPage, adminToken: String?, clock: any WallClock = SystemWallClock()
+        metrics: MetricsPage, adminToken: String?, dashboard: DashboardSettings = DashboardSettings(),
+        clock: any WallClock = SystemWallClock()
     ) {
         self.store = store
         self.actions = actions
         self.events = events
         self.policy = policy
         self.metrics = metrics
+        self.settings = dashboard
+        self.sessions = adminToken.map { DashboardSessions(adminToken: $0) }
         self.adminToken = adminToken
         self.clock = clock
     }
@@ -68,12 +74,13 @@ package struct OperatorAPI<Store: ClipStore>: Sendable {
         add(Self.descriptionRoute(description), to: outside)
         refuseOtherMethods(on: outside, open + [Self.descriptionRoute(.null)])
 
-        let api = router.group("api").add(middleware: ProblemMiddleware()).add(
-            middleware: AccessMiddleware(adminToken: adminToken)
-        ).add(middleware: TraceMiddleware())
+        let access = AccessMiddleware<Context>(adminToken: adminToken, sessions: sessions, clock: clock)
+        let api = router.group("api").add(middleware: ProblemMiddleware()).add(middleware: access).add(
+            middleware: TraceMiddleware())
         for route in guarded { add(route, to: api) }
         refuseOtherMethods(on: api, guarded)
         refuseOtherPaths(below: api)
+        addDashboard(to: router, access: access)
     }
 
     /// A route is served as it is described.
@@ -120,8 +127,9 @@ package struct OperatorAPI<Store: ClipStore>: Sendable {
             },
             Route(.post, "clips/{uid}/retry", .retry) { _, context in try await retry(context.uid()) },
             Route(.get, "clips/{uid}/explain", .explain) { _, context in try await explain(context.uid()) },
-            Route(.post, "cloudflare/enable-mp4", .enableMP4) { request, _ in try await enableMP4(request) },
-            Route(.post, "cloudflare/upload-to-r2", .uploadToR2) { request, _ in try await uploadToR2(request) },
+            Route(.post, "cloudflare/enable-mp4", .enableMP4) { request, _ in try await enableMP4(videoUID(request)) },
+            Route(.post, "cloudflare/upload-to-r2", .uploadToR2) { request, _ in try await uploadToR2(videoUID(request))
+            },
             Route(.get, "deliveries", .listDeliveries) { request, _ in try await listDeliveries(request) },
             Route(.get, "deliveries/{id}", .showDelivery) { _, context in
                 try await showDelivery(context.deliveryID())
@@ -142,6 +150,12 @@ package struct OperatorAPI<Store: ClipStore>: Sendable {
     /// Other methods on the routes' paths.
     private func refuseOtherMethods<Context: RequestContext>(
         on group: RouterGroup<Context>, _ routes: [Route<Context>]
+    ) {
+        refuseOtherMethods(on: group, routes.map { ($0.method, $0.path) })
+    }
+
+    func refuseOtherMethods<Context: RequestContext>(
+        on group: RouterGroup<Context>, _ routes: [(method: HTTPRequest.Method, path: String)]
     ) {
         for (path, served) in Dictionary(grouping: routes, by: \.path) {
             let allowed = served.map(\.method)

@@ -184,6 +184,36 @@ public final class PostgresTransaction: StoreTransaction {
         try execute("SELECT max(change_seq) AS seq FROM clipbridge_clips").row?.integer("seq") ?? 0
     }
 
+    public func statusTimes(of uids: [ClipUID]) throws -> [ClipUID: Timestamp] {
+        let last = """
+            SELECT u.uid, s.at FROM unnest($1::text[]) AS u (uid) CROSS JOIN LATERAL (
+                SELECT at FROM clipbridge_signals WHERE uid = u.uid AND outcome = 'applied' ORDER BY seq DESC LIMIT 1
+            ) AS s
+            """
+        return try rows(last, [.init(uids)]).reduce(into: [:]) { times, row in
+            if let uid = row.uid("uid") { times[uid] = row.time("at") }
+        }
+    }
+
+    public func activity(at now: Timestamp) throws -> StoreActivity {
+        let received = try execute(
+            """
+            SELECT count(*) AS five, count(*) FILTER (WHERE received_at >= $1) AS one
+            FROM clipbridge_deliveries WHERE received_at >= $2
+            """, [.init(now + .seconds(-60)), .init(now + .seconds(-300))]
+        ).row
+        let transfers = try execute(
+            "SELECT count(*) AS n FROM clipbridge_work WHERE lease_owner IS NOT NULL AND action = $1",
+            [.text(Action.transfer.rawValue)])
+        return StoreActivity(
+            deliveriesLastMinute: Int(received?.integer("one") ?? 0),
+            deliveriesLastFiveMinutes: Int(received?.integer("five") ?? 0),
+            lastDeliveryAt: try execute("SELECT max(received_at) AS at FROM clipbridge_deliveries").row?.time("at"),
+            runningTransfers: Int(transfers.row?.integer("n") ?? 0),
+            longestWork: try rows("SELECT * FROM clipbridge_work ORDER BY stage_entered_at, uid LIMIT 1")
+                .first.flatMap(Self.work))
+    }
+
     public func insertClip(
         _ uid: ClipUID, machine: ClipStateMachine, patch: Details, at now: Timestamp
     ) throws -> String? {

@@ -119,6 +119,36 @@ public struct SQLiteTransaction: StoreTransaction {
         try number("SELECT value FROM clipbridge_meta WHERE key = 'change_seq'")
     }
 
+    public func statusTimes(of uids: [ClipUID]) throws -> [ClipUID: Timestamp] {
+        try uids.reduce(into: [:]) { times, uid in
+            let at = try Int64.fetchOne(
+                try database.cachedStatement(
+                    sql: "SELECT at FROM clipbridge_signals WHERE uid = ? AND outcome = 'applied' "
+                        + "ORDER BY seq DESC LIMIT 1"),
+                arguments: [uid.rawValue])
+            times[uid] = at.map(Timestamp.init(milliseconds:))
+        }
+    }
+
+    public func activity(at now: Timestamp) throws -> StoreActivity {
+        let received =
+            try row(
+                """
+                SELECT count(*) AS five, coalesce(sum(received_at >= ?), 0) AS one
+                FROM clipbridge_deliveries WHERE received_at >= ?
+                """, [now.milliseconds - 60_000, now.milliseconds - 300_000])
+        let last = try row("SELECT max(received_at) AS at FROM clipbridge_deliveries")
+        return StoreActivity(
+            deliveriesLastMinute: received?["one"] ?? 0, deliveriesLastFiveMinutes: received?["five"] ?? 0,
+            lastDeliveryAt: (last?["at"] as Int64?).map(Timestamp.init(milliseconds:)),
+            runningTransfers: Int(
+                try number(
+                    "SELECT count(*) FROM clipbridge_work WHERE lease_owner IS NOT NULL AND action = ?",
+                    [Action.transfer.rawValue])),
+            longestWork: try row("SELECT * FROM clipbridge_work ORDER BY stage_entered_at, uid LIMIT 1")
+                .flatMap(Self.work))
+    }
+
     public func insertClip(
         _ uid: ClipUID, machine: ClipStateMachine, patch: Details, at now: Timestamp
     ) throws -> String? {

@@ -9,7 +9,7 @@ import NIOCore
 /// What `GET /metrics` shows: what was counted, and what is read at the moment it is asked for.
 package struct MetricsPage: Sendable {
     let version: String
-    private let health: HealthReader
+    let health: HealthReader
 
     /// - Parameter version: the program's.
     package init(version: String, health: HealthReader) {

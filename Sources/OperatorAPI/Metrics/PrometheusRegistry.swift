@@ -50,6 +50,15 @@ package final class PrometheusRegistry: MetricsFactory {
             ? nil : cells.flatMap { $0.samples(LabelSet()) }.compactMap { Double($0.value) }.reduce(0, +)
     }
 
+    /// The mean of a histogram's durations in seconds, over all its labels; nil before the first.
+    func mean(of name: String) -> Double? {
+        let samples = entries.withLockedValue { $0[name] }?.snapshot.samples ?? []
+        func sum(_ suffix: String) -> Double {
+            samples.filter { $0.suffix == suffix }.compactMap { Double($0.value) }.reduce(0, +)
+        }
+        return sum("_count") > 0 ? sum("_sum") / sum("_count") : nil
+    }
+
     /// Nil where the name is one of another kind of metric.
     private func cell<Cell: MetricCell>(_ label: String, _ dimensions: [(String, String)]) -> Cell? {
         let name = MetricText.name(label)

@@ -148,7 +148,7 @@ struct Bridge<Store: ClipStore>: Sendable {
             })
         OperatorAPI(
             store: store, actions: actions, events: events, policy: settings.policy, metrics: metrics,
-            adminToken: settings.adminToken
+            adminToken: settings.adminToken, dashboard: settings.dashboard
         ).addRoutes(to: router)
         return router
     }
@@ -267,6 +267,12 @@ extension Logger {
 }
 
 extension Settings {
+    /// What the dashboard shows of them.
+    fileprivate var dashboard: DashboardSettings {
+        DashboardSettings(
+            storeKind: database.kind, isSecure: publicURL?.hasPrefix("https://") ?? false)
+    }
+
     /// The one way out, by these settings.
     var transportConfiguration: CurlTransport.Configuration {
         CurlTransport.Configuration(

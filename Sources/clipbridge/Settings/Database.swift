@@ -27,6 +27,14 @@ enum Database: Sendable, Equatable {
         self = .sqlite(path: String(plain))
     }
 
+    /// As people call it.
+    var kind: String {
+        switch self {
+        case .sqlite: "SQLite"
+        case .postgres: "PostgreSQL"
+        }
+    }
+
     /// Opens the file, or makes ready to connect.
     func open(clipsTable: SQLName, uidColumn: SQLName, logger: Logger) throws -> any ClipStore {
         switch self {
