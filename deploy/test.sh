@@ -47,7 +47,7 @@ trap 'exit 143' TERM HUP
 require_swift
 install_build_packages
 install_postgres
-install_packages curl openssl sqlite3 pgbouncer
+install_packages chromium curl openssl sqlite3 pgbouncer
 prepare_python
 install_promtool
 export CLIPBRIDGE_TEST_PYTHON=$python

@@ -19,7 +19,7 @@ extension OperatorAPI {
         init(_ request: Request) throws {
             let query = request.uri.queryParameters
             status = query["status"].flatMap { ClipStatus(rawValue: String($0)) }
-            let words = query["q"].map { String($0).split(whereSeparator: \.isWhitespace).joined(separator: " ") }
+            let words = request.formField("q").map { $0.split(whereSeparator: \.isWhitespace).joined(separator: " ") }
             search = String((words ?? "").prefix(OperatorAPI.searchLengthMax))
             cursor = try request.cursor()
         }

@@ -204,6 +204,11 @@ enum ClipButton: String, CaseIterable, Sendable {
 extension Request {
     private static let formBytesMax = 16 << 10
 
+    /// A field of a form that was sent by GET, where a space is a plus sign.
+    func formField(_ name: String) -> String? {
+        (try? URLEncodedFormDecoder().decode([String: String].self, from: uri.query ?? ""))?[name]
+    }
+
     /// The body as a form's fields.
     func form() async throws -> [String: String] {
         let body = try await body.collect(upTo: Self.formBytesMax)
