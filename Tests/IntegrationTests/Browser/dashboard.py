@@ -264,19 +264,22 @@ def keyboard_reaches_the_content_and_pauses_the_list(browser):
     expect(row(page, uid)).to_be_visible()
 
 
+def longest_task(trace):
+    """In milliseconds of processor time on a page's main thread: what other processes take away is not the page's."""
+    events = trace["traceEvents"]
+    mains = {(e["pid"], e["tid"]) for e in events if e["ph"] == "M" and e["args"].get("name") == "CrRendererMain"}
+    tasks = [e["tdur"] / 1000 for e in events if e.get("tdur") and (e["pid"], e["tid"]) in mains]
+    assert len(tasks) > 100, "the trace holds nothing"
+    return max(tasks)
+
+
 @check
 def ten_thousand_clips_make_no_stutter(browser):
     page = browser.new_page()
     watch = Watch(page)
     log_in(page)
     expect(page.locator("#live")).to_have_text("Live")
-    page.evaluate(
-        """() => {
-            window.longTasks = [];
-            new PerformanceObserver((list) => list.getEntries().forEach((entry) => longTasks.push(entry.duration)))
-                .observe({ entryTypes: ["longtask"] });
-        }"""
-    )
+    browser.start_tracing(page=page, categories=["toplevel"])
 
     def register(number):
         call(f"{URL}/api/clips", {"uid": f"many-{number:05}", "status": "complete"})
@@ -291,8 +294,8 @@ def ten_thousand_clips_make_no_stutter(browser):
     page.wait_for_function(
         f"Number(document.querySelector('[data-count=complete]').textContent) >= {CLIPS}", timeout=PATIENCE
     )
-    tasks = page.evaluate("longTasks")
-    assert all(task <= LONG_TASK_MAX for task in tasks), f"long tasks: {tasks}"
+    longest = longest_task(json.loads(browser.stop_tracing()))
+    assert longest <= LONG_TASK_MAX, f"a task took {longest} ms"
     assert page.locator("#rows tr").count() == ROWS_MAX
     elements = page.evaluate("document.getElementsByTagName('*').length")
     assert elements < 3000, f"{elements} elements"

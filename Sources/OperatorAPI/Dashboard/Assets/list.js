@@ -31,10 +31,12 @@ function write(element, text) {
 /** What moves by itself can be stopped. */
 let isPaused = false;
 
-// Changes wait for the next frame, and of several of one clip the last counts.
+// Changes wait for a frame, and of several of one clip the last counts. A table that gets rows is laid out anew, so that
+// after newcomers there is a pause: what comes meanwhile comes at once.
 
 const waiting = new Map();
 let isFrameDue = false;
+const pauseAfterNewcomers = 250;
 
 function take(clip) {
     // In the order of their changes: a clip that changes again goes behind the others.
@@ -44,15 +46,16 @@ function take(clip) {
     askForSummary();
 }
 
-function schedule() {
+function schedule(milliseconds = 0) {
     if (isFrameDue || isPaused) return;
     isFrameDue = true;
     // Frames do not come while the page is hidden; the map keeps one entry for each clip at most.
-    requestAnimationFrame(draw);
+    setTimeout(() => requestAnimationFrame(draw), milliseconds);
 }
 
 function draw() {
     isFrameDue = false;
+    if (isPaused) return;
     const newcomers = [];
     for (const clip of waiting.values()) {
         const known = rows.get(clip.uid);
@@ -62,8 +65,9 @@ function draw() {
     }
     // Nothing moves under the hand or the keyboard: newcomers wait until the list is let go of.
     waiting.clear();
-    if (isHeld()) for (const clip of newcomers.slice(-rowsMax)) waiting.set(clip.uid, clip);
-    else for (const clip of newcomers.slice(-rowsMax)) insert(clip);
+    const shown = newcomers.slice(-rowsMax);
+    if (shown.length && isHeld()) for (const clip of shown) waiting.set(clip.uid, clip);
+    else if (shown.length) insert(shown);
     const isEmpty = rows.size === 0;
     if (empty.hidden === isEmpty) empty.hidden = !isEmpty;
 }
@@ -83,7 +87,16 @@ function nameOf(clip) {
     return typeof name === "string" ? name : "";
 }
 
-function insert(clip) {
+/** Puts clips before all others, the last one first; as many of the oldest go. */
+function insert(clips) {
+    for (let over = rows.size + clips.length - rowsMax; over > 0; over -= 1) {
+        remove(rows.get(body.lastElementChild.dataset.uid));
+    }
+    body.prepend(...clips.map(newRow).reverse());
+    schedule(pauseAfterNewcomers);
+}
+
+function newRow(clip) {
     const row = blank.cloneNode(true);
     row.dataset.uid = clip.uid;
     const made = parts(row);
@@ -91,8 +104,7 @@ function insert(clip) {
     made.uid.textContent = clip.uid;
     rows.set(clip.uid, made);
     update(made, clip);
-    body.prepend(row);
-    if (rows.size > rowsMax) remove(rows.get(body.lastElementChild.dataset.uid));
+    return row;
 }
 
 function remove(known) {
@@ -105,7 +117,9 @@ function update(known, clip) {
     if (known.status.textContent !== status) {
         if (status === "error") announce(`${nameOf(clip) || clip.uid} stopped with an error`);
         known.status.textContent = status;
-        known.status.className = `badge s-${/^\w+$/.test(status) ? status : "none"}`;
+        const tone = `s-${/^\w+$/.test(status) ? status : "none"}`;
+        known.status.className = `badge ${tone}`;
+        known.progress.className = tone;
         known.since.dateTime = clip.updated_at;
         write(known.since, duration((Date.now() + skew - Date.parse(clip.updated_at)) / 1000));
     }
