@@ -51,7 +51,8 @@ extension OperatorAPI {
         let next = found.hasMore ? found.clips.last.map { choice.link(cursor: $0.changeSeq) } : nil
         let isFiltered = choice.status != nil || !choice.search.isEmpty
         let note =
-            "Names were looked for only in the \(ClipSearch.newestMax) clips that changed last; a uid's beginning finds any."
+            "Names were looked for only in the \(ClipSearch.newestMax) clips that changed last; "
+            + "a uid's beginning finds any."
         return frame("Clips", script: "list.js", request).response(
             "clips",
             [

@@ -32,7 +32,7 @@ struct DashboardTemplates: Sendable {
         return page
     }
 
-    /// As Mustache takes it. Null is false, so that a member that a part of a page lacks is not looked for in the whole.
+    /// As Mustache takes it. Null is false, so that what a part of a page lacks is not looked for in the whole.
     private static func escaped(_ value: JSONValue) -> Any {
         switch value {
         case .null: false
