@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drives the dashboard of a running bridge with headless Chromium.
 
-Usage: dashboard.py URL SANDBOX_SETTINGS
+Usage: dashboard.py URL SANDBOX_SETTINGS [CHECK...]
 
 The admin token comes from CLIPBRIDGE_ADMIN_TOKEN; SANDBOX_SETTINGS is the file of NAME=value lines that `clipbridge
 sandbox` prints, and its webhooks must go to the bridge. Needs playwright and axe-playwright-python from PyPI and
@@ -14,6 +14,7 @@ line is written for each check; the exit code is 1 if any failed.
 import concurrent.futures
 import json
 import os
+import re
 import sys
 import time
 import traceback
@@ -150,6 +151,7 @@ def clips_are_filtered_and_searched(browser):
     watch = Watch(page)
     log_in(page)
     page.get_by_label("Status", exact=True).select_option("error")
+    page.get_by_role("button", name="Find").click()
     expect(page).to_have_url(f"{URL}/?status=error&q=")
     expect(row(page, bad)).to_be_visible()
     expect(row(page, good)).to_have_count(0)
@@ -291,9 +293,7 @@ def ten_thousand_clips_make_no_stutter(browser):
         for job in jobs:
             job.result()
     expect(row(page, call(f"{URL}/api/clips?limit=1")["clips"][0]["uid"])).to_be_visible()
-    page.wait_for_function(
-        f"Number(document.querySelector('[data-count=complete]').textContent) >= {CLIPS}", timeout=PATIENCE
-    )
+    expect(page.locator("[data-count=complete]")).to_have_text(re.compile(r"^\d{5,}$"))
     longest = longest_task(json.loads(browser.stop_tracing()))
     assert longest <= LONG_TASK_MAX, f"a task took {longest} ms"
     assert page.locator("#rows tr").count() == ROWS_MAX
@@ -307,12 +307,14 @@ def main():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for function in CHECKS:
+            if sys.argv[3:] and function.__name__ not in sys.argv[3:]:
+                continue
             try:
                 function(browser)
                 print(f"ok    {function.__name__}", flush=True)
             except Exception:
                 failed += 1
-                print(f"FAIL  {function.__name__}\n{traceback.format_exc()}", flush=True)
+                print(f"FAIL  {function.__name__}\n{traceback.format_exc()[:3000]}", flush=True)
         browser.close()
     return 1 if failed else 0
 

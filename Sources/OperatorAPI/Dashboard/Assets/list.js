@@ -222,7 +222,6 @@ pause.addEventListener("click", () => {
     if (!isPaused && waiting.size) schedule();
 });
 document.querySelector(".filter").append(pause);
-document.getElementById("status").addEventListener("change", (event) => event.target.form.requestSubmit());
 
 refresh();
 listen(seq, take);
