@@ -13,18 +13,23 @@ extension Request {
 
     /// The body as a JSON object.
     func jsonObject() async throws -> [String: JSONValue] {
-        var bytes: [UInt8] = []
-        for try await buffer in body {
-            guard bytes.count + buffer.readableBytes <= Self.bodyBytesMax else {
-                throw Problem(
-                    status: .contentTooLarge, detail: "the body is larger than \(Self.bodyBytesMax) bytes")
-            }
-            bytes.append(contentsOf: buffer.readableBytesView)
-        }
+        let bytes = try await bytes(atMost: Self.bodyBytesMax)
         guard let object = try? JSONDecoder().decode([String: JSONValue].self, from: Data(bytes)) else {
             throw Problem.badRequest("the body is not a JSON object")
         }
         return object
+    }
+
+    /// The whole body, unless it is larger.
+    func bytes(atMost limit: Int) async throws -> [UInt8] {
+        var bytes: [UInt8] = []
+        for try await buffer in body {
+            guard bytes.count + buffer.readableBytes <= limit else {
+                throw Problem(status: .contentTooLarge, detail: "the body is larger than \(limit) bytes")
+            }
+            bytes.append(contentsOf: buffer.readableBytesView)
+        }
+        return bytes
     }
 
     /// `limit`, 1…500, by default 50.

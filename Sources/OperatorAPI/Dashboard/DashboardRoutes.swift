@@ -211,8 +211,7 @@ extension Request {
 
     /// The body as a form's fields.
     func form() async throws -> [String: String] {
-        let body = try await body.collect(upTo: Self.formBytesMax)
-        let text = String(buffer: body)
+        let text = String(decoding: try await bytes(atMost: Self.formBytesMax), as: UTF8.self)
         guard let fields = try? URLEncodedFormDecoder().decode([String: String].self, from: text) else {
             throw Problem.badRequest("the body is not a form")
         }

@@ -175,7 +175,7 @@ def failed_clip_is_retried_from_its_page(browser):
     log_in(page, f"/clips/{uid}")
     expect(page.get_by_role("heading", level=1)).to_have_text("To be retried")
     before = page.locator(".timeline tbody tr").count()
-    assert before >= 2, before
+    assert before >= 1, before
     assert page.locator("svg.strip rect").count() >= 1
     assert page.locator(".deliveries li").count() >= 1
     page.locator(".deliveries summary").first.click()
