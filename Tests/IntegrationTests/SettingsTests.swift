@@ -67,6 +67,25 @@ import Testing
         try await expectRefusal(["--config", "\"/nowhere/settings\""], ["--config", "/nowhere/settings"])
     }
 
+    @Test func exampleFileIsTheSettingsOwnTable() async throws {
+        try await World.run { world in
+            let printed = try await world.run(["config", "--example"], [:])
+            let file = try String(contentsOf: Project.root.appending(path: "deploy/example.env"), encoding: .utf8)
+            #expect(printed.status == 0)
+            #expect(printed.output == file, "deploy/example.env is to be made anew by `clipbridge config --example`")
+        }
+    }
+
+    @Test func exampleFileChangesNoSetting() async throws {
+        try await World.run { world in
+            let file = Project.root.appending(path: "deploy/example.env").path()
+            let with = try await world.run(["config", "--config", file], [:])
+            let without = try await world.run(["config"], [:])
+            #expect(with.status == 0)
+            #expect(with.output == without.output)
+        }
+    }
+
     @Test func exposedHostNeedsAnAdminToken() async throws {
         try await expectRefusal(["CLIPBRIDGE_ADMIN_TOKEN", "\"0.0.0.0\""], ["--host", "0.0.0.0"])
     }

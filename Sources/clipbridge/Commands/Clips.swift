@@ -15,7 +15,7 @@ struct Clips: AsyncParsableCommand {
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Lists clips, newest change first.")
 
-        @Option(help: "Only clips in this status.") var status: String?
+        @Option(help: "Only clips in this status.", completion: .status) var status: String?
         @Option(help: "How many at most; 0 for all.") var limit = 50
         @OptionGroup var server: ServerOptions
 
@@ -89,7 +89,7 @@ struct Clips: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Tells the bridge of a clip.")
 
         @Argument(help: "The clip's uid.") var uid: String
-        @Option(help: "The status that it has already.") var status: String?
+        @Option(help: "The status that it has already.", completion: .status) var status: String?
         @OptionGroup var server: ServerOptions
 
         func run() async throws {
@@ -106,7 +106,7 @@ struct SignalCommand: AsyncParsableCommand {
         commandName: "signal", abstract: "Asks for a status; exit code 1 when it is rejected.")
 
     @Argument(help: "The clip's uid.") var uid: String
-    @Argument(help: "The status to ask for.") var status: String
+    @Argument(help: "The status to ask for.", completion: .status) var status: String
     @Option(help: "A JSON object to merge into processing_details.") var details: String?
     @OptionGroup var server: ServerOptions
 
@@ -129,6 +129,10 @@ struct SignalCommand: AsyncParsableCommand {
         }
         if outcome == "rejected" { throw ExitCode.failure }
     }
+}
+
+extension CompletionKind {
+    static var status: CompletionKind { .list(ClipStatus.allCases.map(\.rawValue)) }
 }
 
 /// Clips in words, for a terminal.

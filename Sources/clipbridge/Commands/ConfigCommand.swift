@@ -9,9 +9,18 @@ struct ConfigCommand: AsyncParsableCommand {
         commandName: "config", abstract: "Prints the settings in force, secrets hidden.")
 
     @Flag(help: "Print JSON.") var json = false
+    @Flag(help: "Print a file for --config with every setting's meaning and default instead.") var example = false
     @OptionGroup var options: SettingsOptions
 
+    func validate() throws {
+        if example, json { throw ValidationError("--example and --json exclude each other") }
+    }
+
     func run() async throws {
+        if example {
+            Terminal.output(SettingsExample.text)
+            return
+        }
         let settings = try await options.load()
         let shown = SettingName.allCases.map { ($0.rawValue, Self.shown($0, settings.values[$0])) }
         guard json else {

@@ -135,7 +135,9 @@ extension StoreCommand {
 
 /// The settings that name the store.
 struct StoreOptions: ParsableArguments {
-    @Option(name: .customLong("config"), help: "File of NAME=value lines; flags and the environment go before it.")
+    @Option(
+        name: .customLong("config"), help: "File of NAME=value lines; flags and the environment go before it.",
+        completion: .file())
     var configFile: String?
     @Option(name: .customLong("database-url"), help: .setting(.databaseURL)) var databaseURL: String?
     @Option(name: .customLong("clips-table"), help: .setting(.clipsTable)) var clipsTable: String?

@@ -3,13 +3,15 @@
 
 /// A setting's name, default and meaning; the one table that the settings, `config` and the flags are made of.
 struct SettingDefinition: Sendable {
+    static let anyText = "a text"
+
     var name: SettingName
     /// As it would be written; nil for none.
     var preset: String?
     var isSecret = false
     var meaning: String
     /// What a value has to look like, for the message that refuses one.
-    var accepts = "a text"
+    var accepts = Self.anyText
 }
 
 /// The settings, by the names of their environment variables.

@@ -5,7 +5,9 @@ import ArgumentParser
 
 /// The settings as flags. Secrets have none: a command line is there for everybody on the machine to read.
 struct SettingsOptions: ParsableArguments {
-    @Option(name: .customLong("config"), help: "File of NAME=value lines; flags and the environment go before it.")
+    @Option(
+        name: .customLong("config"), help: "File of NAME=value lines; flags and the environment go before it.",
+        completion: .file())
     var configFile: String?
 
     @Option(name: .customLong("cloudflare-account-id"), help: .setting(.cloudflareAccountID))
@@ -41,7 +43,7 @@ struct SettingsOptions: ParsableArguments {
     @Option(name: .customLong("public-url"), help: .setting(.publicURL))
     var publicURL: String?
 
-    @Option(name: .customLong("spool-dir"), help: .setting(.spoolDirectory))
+    @Option(name: .customLong("spool-dir"), help: .setting(.spoolDirectory), completion: .directory)
     var spoolDirectory: String?
 
     @Option(name: .customLong("spool-max-bytes"), help: .setting(.spoolBytesMax))
@@ -65,10 +67,10 @@ struct SettingsOptions: ParsableArguments {
     @Option(name: .customLong("download-hosts"), help: .setting(.downloadHosts))
     var downloadHosts: String?
 
-    @Option(name: .customLong("auto-mp4"), help: .setting(.autoMP4))
+    @Option(name: .customLong("auto-mp4"), help: .setting(.autoMP4), completion: .list(["true", "false"]))
     var autoMP4: String?
 
-    @Option(name: .customLong("unknown-clips"), help: .setting(.unknownClips))
+    @Option(name: .customLong("unknown-clips"), help: .setting(.unknownClips), completion: .list(["create", "reject"]))
     var unknownClips: String?
 
     @Option(name: .customLong("webhook-tolerance"), help: .setting(.webhookTolerance))
@@ -101,10 +103,12 @@ struct SettingsOptions: ParsableArguments {
     @Option(name: .customLong("notify-hosts"), help: .setting(.notifyHosts))
     var notifyHosts: String?
 
-    @Option(name: .customLong("log-level"), help: .setting(.logLevel))
+    @Option(
+        name: .customLong("log-level"), help: .setting(.logLevel),
+        completion: .list(["trace", "debug", "info", "notice", "warning", "error", "critical"]))
     var logLevel: String?
 
-    @Option(name: .customLong("log-format"), help: .setting(.logFormat))
+    @Option(name: .customLong("log-format"), help: .setting(.logFormat), completion: .list(["text", "json"]))
     var logFormat: String?
 
     /// What was given on the command line.
