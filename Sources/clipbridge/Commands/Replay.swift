@@ -27,7 +27,8 @@ struct Replay: AsyncParsableCommand {
     @Option(help: "Leave out this share, from 0 to 1.") var drop = 0.0
     @Option(help: "Wait so many milliseconds between two.") var delay = 0
     @Option(help: "Seed of all that is random.") var seed: UInt64?
-    @Flag(help: "Give every clip a new uid, the same one wherever it appears.") var freshUIDs = false
+    @Flag(name: .customLong("fresh-uids"), help: "Give every clip a new uid, the same one wherever it appears.")
+    var freshUIDs = false
     @Option(name: .customLong("config"), help: "File of NAME=value lines; the environment goes before it.")
     var configFile: String?
 

@@ -9,7 +9,8 @@ enum SettingsExample {
 
     private static let head = """
         # clipbridge's settings: NAME=value lines, for `clipbridge serve --config FILE`, for systemd's EnvironmentFile=
-        # and for containers. A line that is commented out shows the default, or nothing where there is none.
+        # and for containers. Values stand as they are, without quotes. A line that is commented out shows the default,
+        # or nothing where there is none.
         # Made by `clipbridge config --example`.
         """
 
