@@ -64,7 +64,7 @@ make_system() {
 take_stock() {
     (
         cd -- "$inside"
-        find . -xdev \( -path ./proc -o -path ./var/lib/dpkg -o -path ./var/lib/apt -o -path ./var/cache -o -path ./tmp \
+        find . -xdev \( -path ./proc -o -path ./run -o -path ./var/lib/dpkg -o -path ./var/lib/apt -o -path ./var/cache -o -path ./tmp \
             -o -path ./var/log \) -prune -o -printf '%p %M %U:%G\n' | grep -v -E '^\./etc/(passwd|group|g?shadow|subuid|subgid)-? |^\./etc/ld\.so\.cache '
         cut -d: -f1 etc/passwd etc/group
         # shellcheck disable=SC2016 # dpkg-query's own words
@@ -224,7 +224,8 @@ kill -TERM "$sandbox"
 wait "$sandbox" || true
 within apt-get purge --yes clipbridge >"$folder/purge.log" 2>&1
 grep --quiet "data is left in /var/lib/clipbridge" "$folder/purge.log" || fail "the purge does not say what it leaves"
-within apt-get autoremove --purge --yes >>"$folder/apt.log" 2>&1
+within apt-get autoremove --purge --yes -o APT::AutoRemove::RecommendsImportant=false \
+    -o APT::AutoRemove::SuggestsImportant=false >>"$folder/apt.log" 2>&1
 take_stock "$folder/after"
 left=$(diff "$folder/before" "$folder/after" | grep '^[<>]' | grep -v '^> \./var/lib/clipbridge[/ ]' || true)
 [[ -z "$left" ]] || fail "the purge left, or took: $left"
@@ -239,4 +240,7 @@ start_service
 as_clipbridge clipbridge clips list --config "$settings" >&2
 [[ $(as_clipbridge clipbridge clips list --config "$settings" | grep --count complete) -eq 2 ]] || fail "the clips are gone"
 stop_service
+kill -TERM "$sandbox"
+wait "$sandbox" || true
+started=()
 say "ok"
