@@ -63,6 +63,27 @@ install_packages() {
         || unavailable "These packages could not be installed: ${missing[*]}"
 }
 
+# Servers for tests, each the program and the Debian package of its name: those on the PATH, else unpacked and put onto it,
+# because an installed package would also start its service.
+unpack_servers() {
+    local folder package
+    for package in "$@"; do
+        if command -v "$package" >/dev/null; then
+            continue
+        fi
+        folder="$tools/servers/$package"
+        if [[ ! -d "$folder/unpacked" ]]; then
+            say "Unpacking Debian's $package into $folder"
+            mkdir -p -- "$folder"
+            (cd -- "$folder" && {
+                apt-get download --quiet "$package" || { as_root apt-get update --quiet && apt-get download --quiet "$package"; }
+            }) >&2 || unavailable "The package $package could not be had."
+            dpkg-deb --extract "$folder"/*.deb "$folder/unpacked"
+        fi
+        PATH+=":$folder/unpacked/usr/sbin:$folder/unpacked/usr/bin"
+    done
+}
+
 # What the build needs. Swift's XML library is linked to the system's libxml2.
 install_build_packages() {
     install_packages ca-certificates git libcurl4-openssl-dev libpq-dev libsqlite3-dev libxml2 pkg-config

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Tries the Debian package in a fresh Debian: installs it, sets it up by an edit of its settings file, checks, serves as
-# the unit says, brings a clip from a webhook to `complete`, upgrades, removes, installs again and purges it.
+# the unit says, brings a clip from a webhook to `complete`, upgrades, rolls back, removes, purges and installs it again.
 #   package_test.sh [PACKAGE]   without one, it is built first by package.sh
 # CLIPBRIDGE_DEBIAN_MIRROR and CLIPBRIDGE_DEBIAN_SUITE choose another mirror and release. It needs root, for chroot.
 set -euo pipefail
@@ -74,7 +74,7 @@ take_stock() {
 
 install_package() {
     cp -- "$1" "$inside/tmp/${1##*/}"
-    within apt-get install --yes --no-install-recommends "/tmp/${1##*/}" >>"$folder/apt.log" 2>&1 || fail "install of $1"
+    within apt-get install --yes --allow-downgrades --no-install-recommends "/tmp/${1##*/}" >>"$folder/apt.log" 2>&1 || fail "install of $1"
     rm -f -- "$inside/tmp/${1##*/}"
 }
 
@@ -214,6 +214,12 @@ start_service
 bring_clip
 stop_service
 
+say "Rolling back to the version of before"
+install_package "$package"
+start_service
+bring_clip
+stop_service
+
 say "Removing"
 within apt-get remove --yes clipbridge >>"$folder/apt.log" 2>&1
 [[ -e "$inside$settings" && -e "$inside/var/lib/clipbridge/clipbridge.sqlite" ]] || fail "removal took more than it should"
@@ -238,7 +244,7 @@ edit_settings
 start_sandbox
 start_service
 as_clipbridge clipbridge clips list --config "$settings" >&2
-[[ $(as_clipbridge clipbridge clips list --config "$settings" | grep --count complete) -eq 2 ]] || fail "the clips are gone"
+[[ $(as_clipbridge clipbridge clips list --config "$settings" | grep --count complete) -eq 3 ]] || fail "the clips are gone"
 stop_service
 kill -TERM "$sandbox"
 wait "$sandbox" || true

@@ -178,7 +178,8 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-install_packages caddy curl nginx-light openssl python3
+install_packages curl openssl python3
+unpack_servers nginx caddy
 folder=$(mktemp -d "${TMPDIR:-/tmp}/clipbridge-proxy-test.XXXXXX")
 # nginx' workers are another user's when root starts it.
 chmod 755 "$folder"

@@ -2,7 +2,7 @@
 # clipbridge
 # SPDX-License-Identifier: Apache-2.0
 #
-# Checks the format, builds, and runs every test beside a real S3 server and a real PostgreSQL. Arguments go to `swift test`, such as
+# Checks the format and the deployment's files, builds, and runs every test beside a real S3 server and a real PostgreSQL. Arguments go to `swift test`, such as
 # `--filter S3ClientTests`.
 set -euo pipefail
 
@@ -58,6 +58,8 @@ run swift format lint --strict --recursive Sources Tests Package.swift
 folder=$(mktemp -d "${TMPDIR:-/tmp}/clipbridge-test.XXXXXX")
 say "Checking the alerts and the dashboard"
 run check_grafana "$folder"
+say "Checking the deployment's files"
+run "$here/check.sh"
 say "Building"
 run swift build --build-tests
 start_storage "$folder"
@@ -73,4 +75,6 @@ run swift test --skip-build --skip IntegrationTests || status=$?
 run swift test --skip-build --filter IntegrationTests || status=$?
 say "Testing the same on PostgreSQL"
 run env CLIPBRIDGE_TEST_DATABASE=postgres swift test --skip-build --filter IntegrationTests --skip ReplicaTests --skip StoreCopyTests || status=$?
+say "Testing the proxies' examples"
+run "$here/proxy_test.sh" "$(swift build --show-bin-path)/clipbridge" || status=$?
 exit "$status"
