@@ -2,8 +2,8 @@
 # clipbridge
 # SPDX-License-Identifier: Apache-2.0
 #
-# Checks the format and the deployment's files, builds, and runs every test beside a real S3 server and a real PostgreSQL. Arguments go to `swift test`, such as
-# `--filter S3ClientTests`.
+# Checks the format and the deployment's files, builds, and runs every test beside a real S3 server and a real
+# PostgreSQL. Arguments go to `swift test`, such as `--filter S3ClientTests`; with them, the proxies are not tried.
 set -euo pipefail
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
