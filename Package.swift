@@ -158,6 +158,10 @@ let package = Package(
             ],
             swiftSettings: safe
         ),
+        // A peer of deploy/bench.sh ingest; no product, and no part of the program.
+        .executableTarget(
+            name: "bench-echo", dependencies: [hummingbird, logging, nioCore], path: "deploy/bench/echo",
+            swiftSettings: safe),
         .testTarget(name: "ClipLifecycleTests", dependencies: ["ClipLifecycle"], swiftSettings: safe),
         .testTarget(
             name: "ClipStoreTests",

@@ -10,11 +10,19 @@ here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 . "$here/bench/transfer.sh"
 # shellcheck source-path=SCRIPTDIR source=bench/ingest.sh
 . "$here/bench/ingest.sh"
+# shellcheck source-path=SCRIPTDIR source=bench/scale.sh
+. "$here/bench/scale.sh"
+# shellcheck source-path=SCRIPTDIR source=bench/overhead.sh
+. "$here/bench/overhead.sh"
 
 usage() {
     usage_transfer
     printf '\n'
     usage_ingest
+    printf '\n'
+    usage_scale
+    printf '\n'
+    usage_overhead
 }
 
 clean_up() {
@@ -36,9 +44,11 @@ trap 'exit 143' TERM HUP
 case "${1:-}" in
     transfer) transfer "${@:2}" ;;
     ingest) ingest "${@:2}" ;;
+    scale) scale "${@:2}" ;;
+    overhead) overhead "${@:2}" ;;
     inside) inside_namespace ;;
     try-delay) delay_ports 1 ;;
     --help | -h) usage ;;
-    *) wrong_option "what to measure is missing or unknown; there are: transfer, ingest" ;;
+    *) wrong_option "what to measure is missing or unknown; there are: transfer, ingest, scale, overhead" ;;
 esac
 has_succeeded

@@ -181,7 +181,9 @@ public struct LedgerScript: Sendable {
             let epoch = try store.nextEpoch()
             work.lease = Lease(owner: owner, until: now + lease, epoch: epoch)
             try store.putWork(work)
-            return ActionRequest(work: work, status: status, details: clip.details, epoch: epoch)
+            // An inquiry looks at no details, and reading them is not free.
+            let details = due.action.isPoll ? Details() : clip.details
+            return ActionRequest(work: work, status: status, details: details, epoch: epoch)
         }
     }
 
@@ -328,7 +330,9 @@ public struct LedgerScript: Sendable {
             return Outcome(isCurrent: true)
         }
         // The clip and its counters may have moved under the same lease since the action was handed out.
-        let current = ActionRequest(work: held, status: status, details: clip.details, epoch: request.epoch)
+        // Its details are only compared with what was observed; reading them is not free.
+        let details = if case .observed = outcome { clip.details } else { Details() }
+        let current = ActionRequest(work: held, status: status, details: details, epoch: request.epoch)
         let plan = script.planner.plan(after: outcome, of: current)
         var released = held
         released.lease = nil

@@ -21,6 +21,7 @@ Host: 127.0.0.1\r
 Content-Type: application/json\r
 Content-Length: %d\r
 Webhook-Signature: time=%s,sig1=%s\r
+X-Signature: sha256=%s\r
 \r
 """
 
@@ -46,5 +47,7 @@ def write(path, count, secret):
             percent = b"%d" % (LEAST_PERCENT + number)
             body = before + percent[:-6] + b"." + percent[-6:] + after
             signature = hmac.digest(secret, now + b"." + body, "sha256").hex().encode()
-            length = file.write(HEAD % (len(body), now, signature) + body)
+            # For a peer that knows no signature but that of the body alone.
+            plain = hmac.digest(secret, body, "sha256").hex().encode()
+            length = file.write(HEAD % (len(body), now, signature, plain) + body)
     return length

@@ -13,6 +13,8 @@ seconds=10
 seconds_max=120
 connections=64
 targets=sqlite
+peers=,echo,node,hook,hook-program
+echo=
 ceiling='the ceiling of the load generator'
 
 usage_ingest() {
@@ -23,7 +25,10 @@ Posts signed webhooks, each with a body of its own, to `clipbridge serve` over l
 prints as Markdown how many a second it acknowledged and how long an answer took. After each round the deliveries in the
 store are counted: a round in which fewer are stored than were acknowledged fails. wrk is the load generator, on the
 same cores; nginx, which answers the same posts and stores nothing, shows how much of the figures is wrk's own limit.
+The peers store nothing either: a bare Hummingbird that echoes the post, a Node server that verifies its signature, and
+adnanh/webhook with a rule over an HMAC of the body, once without a program to start and once with /bin/true.
 
+  --no-peers         only clipbridge and nginx
   --postgres         also with PostgreSQL as the store: a cluster of its own, which syncs at every commit
   --rounds N         how often each is measured (5)
   --seconds N        for how long, up to 120 (10)
@@ -45,6 +50,10 @@ read_ingest_options() {
                 ;;
             --postgres)
                 targets=sqlite,postgres
+                shift
+                ;;
+            --no-peers)
+                peers=
                 shift
                 ;;
             --rounds | --seconds | --connections | --folder | --json)
@@ -74,9 +83,32 @@ prepare_ingest() {
     python=$(command -v python3) || unavailable "Python 3 is needed."
     prepare_nginx "$ceiling"
     prepare_clipbridge
+    if [[ -n "$peers" ]]; then
+        prepare_peers
+    fi
     if wants "$targets" postgres; then
         install_postgres
     fi
+}
+
+# Debian's package of adnanh/webhook would start a service, so only its program is unpacked.
+prepare_peers() {
+    install_packages nodejs
+    if ! command -v webhook >/dev/null; then
+        if [[ ! -x "$tools/webhook/usr/bin/webhook" ]]; then
+            say "Unpacking Debian's webhook into $tools/webhook"
+            rm -rf -- "$tools/webhook"
+            mkdir -p -- "$tools/webhook"
+            (cd -- "$tools/webhook" && { apt-get download webhook || { as_root apt-get update && apt-get download webhook; }; }) >&2 \
+                || unavailable "Debian's package webhook could not be downloaded."
+            dpkg-deb --extract "$tools"/webhook/webhook_*.deb "$tools/webhook"
+        fi
+        PATH="$PATH:$tools/webhook/usr/bin"
+    fi
+    require_swift
+    say "Building the echoing peer for release"
+    (cd -- "$root" && run swift build --configuration release --product bench-echo) >&2
+    echo=$(cd -- "$root" && swift build --configuration release --show-bin-path)/bench-echo
 }
 
 post_is_answered() {
@@ -121,7 +153,7 @@ ingest() {
         arguments=(--postgres "$CLIPBRIDGE_TEST_POSTGRES" --psql "$postgres_bin/psql"
             --postgres-pid "$(head -n 1 -- "$postgres_folder/data/postmaster.pid")")
     fi
-    run "$python" "$benches/ingest.py" --targets "$targets,nginx" --rounds "$rounds" --seconds "$seconds" \
+    run "$python" "$benches/ingest.py" --targets "$targets$peers,nginx" --echo "$echo" --rounds "$rounds" --seconds "$seconds" \
         --connections "$connections" --folder "$folder" --results "$folder/results.json" --clipbridge "$clipbridge" \
         --nginx-port "$nginx_port" --nginx-pid "$nginx_pid" "${arguments[@]}" || fail_at_end
     [[ -e "$folder/results.json" ]] || unavailable "Nothing could be measured."

@@ -14,6 +14,10 @@ from markdown import lines, print_facts, ratio, spread
 LABELS = {
     "sqlite": "clipbridge, SQLite",
     "postgres": "clipbridge, PostgreSQL",
+    "echo": "bare Hummingbird, echoes",
+    "node": "Node, verifies, stores nothing",
+    "hook": "adnanh/webhook, verifies, starts nothing",
+    "hook-program": "adnanh/webhook, verifies, starts /bin/true",
     "nginx": "nginx, stores nothing (the load generator's ceiling)",
 }
 
