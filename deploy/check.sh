@@ -58,5 +58,6 @@ for file in deploy/kubernetes/*.yaml; do
         check "$file" "$binaries/kubernetes-validate" --strict "$file"
     fi
 done
+check "the torture's comparison" "$python" -B deploy/torture/self_test.py
 check "names across files" "$python" deploy/check_names.py "$root/deploy"
 exit "$failed"

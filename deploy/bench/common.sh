@@ -24,7 +24,7 @@ export PYTHONDONTWRITEBYTECODE=1
 
 wrong_option() {
     say "$*"
-    say "See deploy/bench.sh --help"
+    say "See deploy/$(basename -- "$0") --help"
     exit 64
 }
 
