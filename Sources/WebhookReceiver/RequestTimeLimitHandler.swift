@@ -9,7 +9,8 @@ import NIOHTTPTypes
 ///
 /// It sits behind the HTTP decoder, where it sees requests begin and end, and has a scout in front of the decoder that
 /// tells it of bytes: a request whose head is still incomplete shows nowhere else. Hummingbird's own idle time-out
-/// restarts with every part, so it does not stop a sender that drips.
+/// restarts with every part, so it does not stop a sender that drips. Nor does it run while an answer is being sent, so
+/// those who ask and then take no answer are ended here too.
 final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
@@ -35,10 +36,14 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
 
     private let headTimeLimit: TimeAmount
     private let bodyTimeLimit: TimeAmount
+    private let stallTimeLimit: TimeAmount
+    private let room: ConnectionRoom
     private var phase = Phase.fresh
     /// From `handlerAdded` to `handlerRemoved`; the scout has none of its own to start a timer with.
     private var context: ChannelHandlerContext?
     private var timer: Scheduled<Void>?
+    /// Runs while so much of the answers is not taken that no more of them is sent.
+    private var stallTimer: Scheduled<Void>?
     /// Requests whose answer is not complete.
     private var unanswered = 0
     /// The front one's answer has begun.
@@ -46,9 +51,11 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
     /// The answer that is being sent is the last one.
     private var closesAfterAnswer = false
 
-    init(limits: ServerLimits) {
+    init(limits: ServerLimits, room: ConnectionRoom) {
+        self.room = room
         headTimeLimit = TimeAmount(limits.headTimeLimit)
         bodyTimeLimit = TimeAmount(limits.bodyTimeLimit)
+        stallTimeLimit = TimeAmount(limits.stallTimeLimit)
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -59,7 +66,8 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        stopTimer()
+        stopTimers()
+        room.closed(context.channel)
         self.context = nil
     }
 
@@ -69,12 +77,15 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        stopTimer()
+        stopTimers()
+        room.closed(context.channel)
         context.fireChannelInactive()
     }
 
     private func begin(context: ChannelHandlerContext) {
-        if case .fresh = phase, timer == nil { startTimer(headTimeLimit, context: context) }
+        guard case .fresh = phase, timer == nil else { return }
+        startTimer(headTimeLimit, context: context)
+        room.opened(context.channel)
     }
 
     // MARK: Requests
@@ -105,6 +116,7 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
         case .end:
             stopTimer()
             phase = .idle
+            room.answers(context.channel)
         }
         context.fireChannelRead(data)
     }
@@ -135,6 +147,7 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
             // A request that could not be parsed is answered without having been counted.
             unanswered = max(unanswered - 1, 0)
             isAnswering = false
+            if !hasToAnswer { room.waits(context.channel) }
             if closesAfterAnswer {
                 context.writeAndFlush(data, promise: promise)
                 end(context: context)
@@ -142,6 +155,25 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
                 context.write(data, promise: promise)
             }
         }
+    }
+
+    /// Whether a request that is complete is not answered yet.
+    private var hasToAnswer: Bool {
+        if case .body = phase { unanswered > 1 } else { unanswered > 0 }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        stallTimer?.cancel()
+        stallTimer = nil
+        if context.channel.isWritable {
+            if hasToAnswer { room.answers(context.channel) }
+        } else {
+            stallTimer = context.eventLoop.assumeIsolated().scheduleTask(in: stallTimeLimit) {
+                context.close(promise: nil)
+            }
+            room.waits(context.channel)
+        }
+        context.fireChannelWritabilityChanged()
     }
 
     /// Ends the connection in order: no more is sent, and what still comes is taken in for a while.
@@ -173,6 +205,12 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
     private func stopTimer() {
         timer?.cancel()
         timer = nil
+    }
+
+    private func stopTimers() {
+        stopTimer()
+        stallTimer?.cancel()
+        stallTimer = nil
     }
 
     private func timeIsUp(_ limit: TimeAmount, context: ChannelHandlerContext) {

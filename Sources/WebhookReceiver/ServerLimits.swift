@@ -15,8 +15,11 @@ package struct ServerLimits: Sendable, Equatable {
     package var bodyTimeLimit: Duration
     /// Between requests. It does not run while an answer is being sent, so event streams live as long as they like.
     package var idleTimeout: Duration
+    /// For the other side to take so much of an answer that more can be sent.
+    package var stallTimeLimit: Duration
     /// Open connections; more are not accepted and wait in the kernel's backlog until one closes. The event loop takes
-    /// several at a time from there, so the number may be passed by a few.
+    /// several at a time from there, so the number may be passed by a few. From a sixteenth below it on, each new one
+    /// takes the place of the one that has waited the longest for its sender.
     package var connectionsMax: Int
     /// Of name and value.
     package var headerFieldBytesMax: Int
@@ -27,6 +30,7 @@ package struct ServerLimits: Sendable, Equatable {
         headTimeLimit: Duration = .seconds(10),
         bodyTimeLimit: Duration = .seconds(10),
         idleTimeout: Duration = .seconds(60),
+        stallTimeLimit: Duration = .seconds(30),
         connectionsMax: Int = 4_096,
         headerFieldBytesMax: Int = 16 << 10,
         headerBytesMax: Int = 32 << 10,
@@ -35,6 +39,7 @@ package struct ServerLimits: Sendable, Equatable {
         self.headTimeLimit = headTimeLimit
         self.bodyTimeLimit = bodyTimeLimit
         self.idleTimeout = idleTimeout
+        self.stallTimeLimit = stallTimeLimit
         self.connectionsMax = connectionsMax
         self.headerFieldBytesMax = headerFieldBytesMax
         self.headerBytesMax = headerBytesMax
@@ -53,9 +58,10 @@ package struct BridgeServer: Sendable {
     /// For `Application(…, server:)`.
     package var builder: HTTPServerBuilder {
         let limits = limits
+        let room = ConnectionRoom(connectionsMax: limits.connectionsMax - limits.connectionsMax / 16)
         return .http1(
             configuration: HTTP1Channel.Configuration(
-                additionalChannelHandlers: [RequestTimeLimitHandler(limits: limits)],
+                additionalChannelHandlers: [RequestTimeLimitHandler(limits: limits, room: room)],
                 idleTimeout: TimeAmount(limits.idleTimeout),
                 httpDecoderConfiguration: .init(
                     maxHeaderFieldSize: limits.headerFieldBytesMax,

@@ -5,6 +5,7 @@ import ClipLifecycle
 import Hummingbird
 import NIOConcurrencyHelpers
 import NIOCore
+import NIOPosix
 import Testing
 import WebhookReceiver
 
@@ -142,6 +143,29 @@ struct ServerLimitsTests {
         #expect(text.hasSuffix("0\r\n\r\n"))
     }
 
+    @Test func answerThatNobodyTakesIsGivenUp() async throws {
+        let end = Gate()
+        let router = Router()
+        router.get("/endless") { _, _ in
+            Response(
+                status: .ok,
+                body: ResponseBody { writer in
+                    defer { end.open() }
+                    while true { try await writer.write(ByteBuffer(repeating: 0x78, count: 65_536)) }
+                }
+            )
+        }
+        let limits = ServerLimits(stallTimeLimit: .milliseconds(400))
+        try await World.serve(router, limits: limits) { client in
+            let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .channelOption(.autoRead, value: false)
+                .connect(host: "127.0.0.1", port: client.port).get()
+            try await channel.writeAndFlush(ByteBuffer(string: "GET /endless HTTP/1.1\r\nHost: h\r\n\r\n"))
+            await end.wait()
+            try? await channel.close()
+        }
+    }
+
     @Test func headThatIsTooLargeIsRefused() async throws {
         let world = World()
         let long = "X: " + String(repeating: "x", count: 17 << 10)
@@ -206,6 +230,70 @@ struct ServerLimitsTests {
                 #expect(status == 405)
                 #expect(wasClosed)
             }
+        }
+    }
+
+    /// The oldest gives way although it sends a byte now and then; those that were answered lately stay.
+    @Test func crowdOfSilentConnectionsKeepsNobodyOut() async throws {
+        var world = World()
+        world.limits = ServerLimits(headTimeLimit: .seconds(600), idleTimeout: .seconds(600), connectionsMax: 16)
+        let request = "GET \(WebhookReceiver.path) HTTP/1.1\r\nHost: h\r\n\r\n"
+        try await world.run { client in
+            try await withThrowingTaskGroup(of: String.self) { group in
+                for _ in 0..<40 {
+                    group.addTask {
+                        try await client.connect { connection in
+                            try? await connection.send("GET / HTTP/1.1\r\n")
+                            return await connection.rest()
+                        }
+                    }
+                }
+                // 16 are held by senders that never finish, and the others were let in all the same.
+                for _ in 0..<24 { #expect(try await group.next() == "") }
+                for _ in 0..<20 {
+                    let status = try await client.connect { connection in
+                        try await connection.send(request)
+                        return try await connection.answer().status
+                    }
+                    #expect(status == 405)
+                }
+                group.cancelAll()
+            }
+        }
+    }
+
+    @Test func requestThatIsBeingAnsweredKeepsItsPlace() async throws {
+        let (start, gate) = (Gate(), Gate())
+        let router = Router()
+        router.get("/slow") { _, _ in
+            start.open()
+            await gate.wait()
+            return "at last"
+        }
+        router.get("/quick") { _, _ in "quick" }
+        let limits = ServerLimits(connectionsMax: 16)
+        try await World.serve(router, limits: limits) { client in
+            try await client.connect { slow in
+                try await slow.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+                await start.wait()
+                for _ in 0..<3 {
+                    try await Self.withConnections(20, client) {}
+                }
+                gate.open()
+                #expect(try await slow.answer().body == "at last")
+            }
+        }
+    }
+
+    /// Runs while so many connections are open, each of which was answered once.
+    private static func withConnections(
+        _ count: Int, _ client: RawClient, _ body: @Sendable () async throws -> Void
+    ) async throws {
+        if count == 0 { return try await body() }
+        try await client.connect { connection in
+            try await connection.send("GET /quick HTTP/1.1\r\nHost: h\r\n\r\n")
+            #expect(try await connection.answer().body == "quick")
+            try await withConnections(count - 1, client, body)
         }
     }
 }

@@ -159,7 +159,10 @@ struct Bridge<Store: ClipStore>: Sendable {
         shutdownSignals: [UnixSignal], onServing: @escaping @Sendable (Int) async -> Void = { _ in }
     ) async throws {
         try await prepare()
-        let server = BridgeServer()
+        var limits = ServerLimits()
+        // The other half is for the store, the spool and what goes out.
+        if let filesMax = OpenFiles.raiseLimit() { limits.connectionsMax = min(limits.connectionsMax, filesMax / 2) }
+        let server = BridgeServer(limits: limits)
         let application = Application(
             responder: responder,
             server: server.builder,
