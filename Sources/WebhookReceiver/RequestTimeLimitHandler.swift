@@ -39,8 +39,9 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
     private let stallTimeLimit: TimeAmount
     private let room: ConnectionRoom
     private var phase = Phase.fresh
-    /// From `handlerAdded` to `handlerRemoved`; the scout has none of its own to start a timer with.
+    /// From `handlerAdded` to `handlerRemoved`; the scout starts timers with it too.
     private var context: ChannelHandlerContext?
+    private var scout: Scout?
     private var timer: Scheduled<Void>?
     /// Runs while so much of the answers is not taken that no more of them is sent.
     private var stallTimer: Scheduled<Void>?
@@ -61,7 +62,9 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         // Adding to a pipeline that is being built fails only when its channel is gone already.
-        try? context.pipeline.syncOperations.addHandler(Scout(owner: self), position: .first)
+        let scout = Scout(owner: self)
+        try? context.pipeline.syncOperations.addHandler(scout, position: .first)
+        self.scout = scout
         if context.channel.isActive { begin(context: context) }
     }
 
@@ -69,6 +72,7 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
         stopTimers()
         room.closed(context.channel)
         self.context = nil
+        scout = nil
     }
 
     func channelActive(context: ChannelHandlerContext) {
@@ -90,8 +94,10 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
 
     // MARK: Requests
 
+    private var isEnding: Bool { if case .ending = phase { true } else { false } }
+
     /// The scout saw bytes.
-    fileprivate func bytesArrived() {
+    private func bytesArrived() {
         switch phase {
         case .fresh:
             // Its timer has been running since the connection began.
@@ -105,7 +111,7 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if case .ending = phase { return }
+        if isEnding { return }
         switch unwrapInboundIn(data) {
         case .head:
             stopTimer()
@@ -130,7 +136,7 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
     // MARK: Answers
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        if case .ending = phase {
+        if isEnding {
             promise?.fail(ChannelError.ioOnClosedChannel)
             return
         }
@@ -182,14 +188,7 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
         phase = .ending
         context.close(mode: .output, promise: nil)
         startTimer(Self.lingerTime, context: context)
-    }
-
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case .ending = phase, case .some(.inputClosed) = event as? ChannelEvent {
-            context.close(promise: nil)
-            return
-        }
-        context.fireUserInboundEventTriggered(event)
+        scout?.throwAway()
     }
 
     // MARK: Time limits
@@ -248,20 +247,44 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
         end(context: context)
     }
 
-    /// Sits in front of the HTTP decoder and tells of bytes.
+    /// Sits in front of the HTTP decoder and tells of bytes, and throws them away after the last answer: those behind
+    /// it read no more then, so that a sender with much to send would neither come to its end nor let go.
     private final class Scout: ChannelInboundHandler {
         typealias InboundIn = ByteBuffer
         typealias InboundOut = ByteBuffer
 
         private weak var owner: RequestTimeLimitHandler?
+        /// From `handlerAdded` to `handlerRemoved`.
+        private var context: ChannelHandlerContext?
 
         init(owner: RequestTimeLimitHandler) {
             self.owner = owner
         }
 
+        private var isEnding: Bool { owner?.isEnding ?? false }
+
+        func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+        func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+        func throwAway() { context?.read() }
+
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            if isEnding { return }
             owner?.bytesArrived()
             context.fireChannelRead(data)
+        }
+
+        func channelReadComplete(context: ChannelHandlerContext) {
+            context.fireChannelReadComplete()
+            if isEnding { throwAway() }
+        }
+
+        func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+            if isEnding, case .some(.inputClosed) = event as? ChannelEvent {
+                context.close(promise: nil)
+            } else {
+                context.fireUserInboundEventTriggered(event)
+            }
         }
     }
 }

@@ -181,6 +181,19 @@ struct ServerLimitsTests {
         }
     }
 
+    /// All that is sent after the answer is taken in, far more than sockets hold, and so the end is heard of.
+    @Test func senderOfFarTooMuchIsHeardOutAndLetGo() async throws {
+        let world = World()
+        try await world.run { client in
+            let text = try await client.connect { connection in
+                try await connection.send("GET / HTTP/1.1\r\nHost: h\r\nX: ")
+                for _ in 0..<256 { try? await connection.send(Array(repeating: 0x78, count: 65_536)) }
+                return await connection.rest()
+            }
+            #expect(text.hasPrefix("HTTP/1.1 400 "))
+        }
+    }
+
     @Test func pipelinedRequestsAreAllAnswered() async throws {
         let world = World()
         let statuses = try await world.run { client in
