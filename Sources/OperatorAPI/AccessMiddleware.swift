@@ -21,6 +21,9 @@ struct AccessMiddleware<Context: RequestContext>: RouterMiddleware {
         return try await next(request, context)
     }
 
+    /// Whether the request comes from an operator.
+    func admits(_ request: Request) -> Bool { (try? check(request)) != nil }
+
     private func check(_ request: Request) throws {
         guard let adminToken else { return try Self.refuseForeign(request) }
         if request.headers[.authorization] == nil, let session = session(of: request) {

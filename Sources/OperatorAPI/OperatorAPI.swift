@@ -63,7 +63,8 @@ package struct OperatorAPI<Store: ClipStore>: Sendable {
     }
 
     package func addRoutes<Context: RequestContext>(to router: some RouterMethods<Context>) {
-        let (open, guarded) = (openRoutes(Context.self), routes(Context.self))
+        let access = AccessMiddleware<Context>(adminToken: adminToken, sessions: sessions, clock: clock)
+        let (open, guarded) = (openRoutes(access), routes(Context.self))
         let outside = router.group("").add(middleware: ProblemMiddleware())
         for route in open { add(route, to: outside) }
         let description = APIDescription(
@@ -74,7 +75,6 @@ package struct OperatorAPI<Store: ClipStore>: Sendable {
         add(Self.descriptionRoute(description), to: outside)
         refuseOtherMethods(on: outside, open + [Self.descriptionRoute(.null)])
 
-        let access = AccessMiddleware<Context>(adminToken: adminToken, sessions: sessions, clock: clock)
         let api = router.group("api").add(middleware: ProblemMiddleware()).add(middleware: access).add(
             middleware: TraceMiddleware())
         for route in guarded { add(route, to: api) }
@@ -105,10 +105,10 @@ package struct OperatorAPI<Store: ClipStore>: Sendable {
         }
     }
 
-    private func openRoutes<Context: RequestContext>(_: Context.Type) -> [Route<Context>] {
+    private func openRoutes<Context: RequestContext>(_ access: AccessMiddleware<Context>) -> [Route<Context>] {
         [
             Route(.get, "healthz", .health) { _, _ in .json(["status": "ok"]) },
-            Route(.get, "readyz", .readiness) { _, _ in try await readyz() },
+            Route(.get, "readyz", .readiness) { request, _ in try await readyz(tellsReason: access.admits(request)) },
             Route(.get, "metrics", .metrics) { _, _ in await metrics.response() },
         ]
     }
@@ -174,12 +174,13 @@ package struct OperatorAPI<Store: ClipStore>: Sendable {
         }
     }
 
-    private func readyz() async throws -> Response {
+    /// - Parameter tellsReason: for operators alone, because it may name hosts, users and files.
+    private func readyz(tellsReason: Bool) async throws -> Response {
         do {
             try await store.checkReady()
             return .json(["status": "ready"])
         } catch {
-            throw Problem.unavailable("the store is not ready: \(error)")
+            throw Problem.unavailable(tellsReason ? "the store is not ready: \(error)" : "the store is not ready")
         }
     }
 

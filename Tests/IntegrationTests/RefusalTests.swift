@@ -87,6 +87,19 @@ import WebhookReceiver
             }
         }
     }
+
+    @Test func whyTheStoreIsNotReadyIsForOperatorsAlone() async throws {
+        try await World.run(on: .sqlite) { world in
+            let sandbox = try await world.sandbox()
+            let bridge = try await world.bridge(sandbox, ["CLIPBRIDGE_ADMIN_TOKEN": "an operator's token"])
+            _ = try await world.query("UPDATE clipbridge_meta SET value = 999 WHERE key = 'schema_version'")
+            let stranger = try await bridge.get("/readyz")
+            #expect(stranger.status == 503 && stranger["detail"] == "the store is not ready", "\(stranger)")
+            let known = try await world.transport.call(
+                .get, bridge.url + "/readyz", headers: [.authorization: "Bearer an operator's token"])
+            #expect(known.status == 503 && known["detail"]?.stringValue?.contains("schema") == true, "\(known)")
+        }
+    }
 }
 
 /// Settings with which a bridge starts and reaches nobody: nothing listens at port 9 of loopback.

@@ -214,8 +214,8 @@ class Attacker:
         await self.crowd(32, behave)
 
     async def compressed(self):
-        """256 MiB in 250 KiB, forged and, what is worse, signed."""
-        bomb = gzip.compress(bytes(256 << 20), compresslevel=9)[: 256 << 10]
+        """256 MiB in less than 256 KiB, forged and, what is worse, signed."""
+        bomb = gzip.compress(bytes(16 << 20), compresslevel=9) * 16
         now = str(int(time.time()))
         code = hmac.digest(self.secret, f"{now}.".encode() + bomb, hashlib.sha256).hex()
         kinds = [

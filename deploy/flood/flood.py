@@ -54,7 +54,7 @@ def arguments():
     parser.add_argument("--attacks", default=",".join([*attacks.ATTACKS, ALL]))
     for name, value in (("seconds", 20), ("rate", 20), ("latency-max", 5), ("scale", 1)):
         parser.add_argument(f"--{name}", type=float, default=value)
-    parser.add_argument("--memory-max", type=int, default=256)
+    parser.add_argument("--memory-max", type=float, default=512)
     return parser.parse_args()
 
 
