@@ -22,6 +22,7 @@ answered, how long good deliveries took, and the most memory that the process ha
   idle         10,000 connections that say nothing, again and again
   slow-heads   2,000 that send a line of a head each second
   slow-bodies  2,000 that send a byte of a body each second
+  held-bodies  2,000 that send all of a body of 250 kB but its last byte
   forged       100,000 deliveries a minute with a signature of the right form that no secret made
   giant-heads  heads of 1 MiB: one field, many, tens of thousands, and a path
   too-large    bodies of 1 GiB, declared, and chunked without an end
@@ -73,7 +74,7 @@ check_value() {
         return
     fi
     for name in ${2//,/ }; do
-        [[ " idle slow-heads slow-bodies forged giant-heads too-large compressed garbage all " == *" $name "* ]] \
+        [[ " idle slow-heads slow-bodies held-bodies forged giant-heads too-large compressed garbage all " == *" $name "* ]] \
             || wrong_flood_option "there is no attack \"$name\""
     done
 }

@@ -28,6 +28,7 @@ struct WebhookAnswer: Sendable, Equatable {
         case signatureExpired = "signature_expired"
         case bodyTooLarge = "body_too_large"
         case bodyIncomplete = "body_incomplete"
+        case bodiesBusy = "bodies_busy"
         case methodNotAllowed = "method_not_allowed"
         case storeFailed = "store_failed"
         case storeTimedOut = "store_timed_out"
@@ -113,6 +114,16 @@ extension WebhookAnswer {
             .contentTooLarge,
             "the body is larger than \(bytesMax) bytes",
             headers: [.connection: "close"]
+        )
+    }
+
+    static func noRoom(retryAfterSeconds: Int) -> Self {
+        // As with one that is too large.
+        refusal(
+            .bodiesBusy,
+            .serviceUnavailable,
+            "too many large bodies are arriving; send it again later",
+            headers: [.connection: "close", .retryAfter: String(retryAfterSeconds)]
         )
     }
 

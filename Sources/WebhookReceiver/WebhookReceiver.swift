@@ -17,6 +17,8 @@ package struct WebhookReceiver: Sendable {
         package var secrets: WebhookSecrets
         package var tolerance: Duration
         package var bodyBytesMax: Int
+        /// How much of all bodies together, beyond the first 16 KiB of each, may be in memory.
+        package var heldBytesMax: Int
         /// How long a delivery waits for the store.
         package var storeTimeLimit: Duration
         /// How many deliveries may wait for the store at once.
@@ -28,6 +30,7 @@ package struct WebhookReceiver: Sendable {
             secrets: WebhookSecrets,
             tolerance: Duration = .seconds(300),
             bodyBytesMax: Int = 256 << 10,
+            heldBytesMax: Int = 64 << 20,
             storeTimeLimit: Duration = .seconds(10),
             waitingMax: Int = 4_096,
             retryAfterSeconds: Int = 5
@@ -35,6 +38,7 @@ package struct WebhookReceiver: Sendable {
             self.secrets = secrets
             self.tolerance = tolerance
             self.bodyBytesMax = bodyBytesMax
+            self.heldBytesMax = heldBytesMax
             self.storeTimeLimit = storeTimeLimit
             self.waitingMax = waitingMax
             self.retryAfterSeconds = retryAfterSeconds
@@ -46,6 +50,7 @@ package struct WebhookReceiver: Sendable {
     private let configuration: Configuration
     private let verifier: WebhookVerifier
     private let ledger: BoundedLedger
+    private let room: BodyRoom
     private let clock: any WallClock
     private let metrics: WebhookMetrics
     private let journal: WebhookJournal
@@ -72,6 +77,7 @@ package struct WebhookReceiver: Sendable {
             timeLimit: configuration.storeTimeLimit,
             waitingMax: configuration.waitingMax
         )
+        self.room = BodyRoom(bytesMax: configuration.heldBytesMax)
         self.clock = clock
         self.metrics = WebhookMetrics(factory: metrics)
         self.journal = WebhookJournal(logger: logger)
@@ -91,7 +97,8 @@ package struct WebhookReceiver: Sendable {
     }
 
     private func respond(to request: Request) async throws -> Response {
-        if let length = request.headers[.contentLength].flatMap(Int.init), length > configuration.bodyBytesMax {
+        let length = request.headers[.contentLength].flatMap(Int.init) ?? 0
+        if length > configuration.bodyBytesMax {
             return finish(.bodyTooLarge(bytesMax: configuration.bodyBytesMax)).response
         }
         let values = request.headers[values: .webhookSignature]
@@ -101,8 +108,16 @@ package struct WebhookReceiver: Sendable {
         } catch {
             return refuse(error)
         }
-        guard let body = try await read(request.body) else {
-            return finish(.bodyTooLarge(bytesMax: configuration.bodyBytesMax)).response
+        let hold = room.hold()
+        defer { withExtendedLifetime(hold) {} }
+        guard hold.grow(to: length) else {
+            return finish(.noRoom(retryAfterSeconds: configuration.retryAfterSeconds)).response
+        }
+        let body: [UInt8]
+        switch try await read(request.body, hold) {
+        case .whole(let bytes): body = bytes
+        case .tooLarge: return finish(.bodyTooLarge(bytesMax: configuration.bodyBytesMax)).response
+        case .noRoom: return finish(.noRoom(retryAfterSeconds: configuration.retryAfterSeconds)).response
         }
         let now = clock.now()
         do throws(SignatureRefusal) {
@@ -114,19 +129,26 @@ package struct WebhookReceiver: Sendable {
         return await take(body, signature: signature, header: values[0], at: now, trace: trace)
     }
 
-    /// The body; nil as soon as it is larger than it may be.
-    private func read(_ body: RequestBody) async throws -> [UInt8]? {
+    private enum ReadBody {
+        case whole([UInt8])
+        case tooLarge
+        case noRoom
+    }
+
+    /// Reads no further than the body may be large.
+    private func read(_ body: RequestBody, _ hold: BodyRoom.Hold) async throws -> ReadBody {
         var bytes: [UInt8] = []
         do {
             for try await buffer in body {
-                guard bytes.count + buffer.readableBytes <= configuration.bodyBytesMax else { return nil }
+                guard bytes.count + buffer.readableBytes <= configuration.bodyBytesMax else { return .tooLarge }
+                guard hold.grow(to: bytes.count + buffer.readableBytes) else { return .noRoom }
                 bytes.append(contentsOf: buffer.readableBytesView)
             }
         } catch {
             metrics.count(.bodyIncomplete)
             throw error
         }
-        return bytes
+        return .whole(bytes)
     }
 
     private func refuse(_ refusal: SignatureRefusal) -> Response {

@@ -14,7 +14,7 @@ import Testing
                 ["--seconds", "2", "--scale", "0.05", "--latency-max", "30"],
                 ["CLIPBRIDGE_BIN": World.executable.path()], of: script, within: .seconds(240))
             #expect(run.status == 0, "\(run.output)\(run.error)")
-            #expect(run.lines.filter { $0.hasPrefix("| ") }.count == 12, "\(run.output)")
+            #expect(run.lines.filter { $0.hasPrefix("| ") }.count == 13, "\(run.output)")
         }
     }
 }

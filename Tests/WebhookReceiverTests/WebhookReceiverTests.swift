@@ -259,6 +259,47 @@ struct WebhookReceiverTests {
         }
     }
 
+    /// Both hold back their ends, so whichever comes second finds no room; a body of a usual size needs none.
+    @Test func largeBodiesTogetherAreBounded() async throws {
+        var world = World()
+        world.configuration.heldBytesMax = 64 << 10
+        let small = Array(#"{"uid":"clip1","status":{"state":"ready"}}"#.utf8)
+        let large = small + Array(repeating: 0x20, count: 70 << 10)
+        let fixed = world
+        let end = Gate()
+        try await fixed.run { client in
+            try await withThrowingTaskGroup(of: RawAnswer.self) { group in
+                for _ in 0..<2 {
+                    group.addTask {
+                        try await client.connect { connection in
+                            try await connection.send(
+                                "POST \(WebhookReceiver.path) HTTP/1.1\r\nHost: h\r\n"
+                                    + "Webhook-Signature: \(fixed.signed(large))\r\n"
+                                    + "Content-Length: \(large.count)\r\n\r\n"
+                            )
+                            try? await connection.send(Array(large.dropLast()))
+                            async let answer = connection.answer()
+                            // The one that is answered already has closed.
+                            await end.wait()
+                            try? await connection.send([0x20])
+                            return try await answer
+                        }
+                    }
+                }
+                let refused = try fixed.metrics.expectCounter(
+                    "clipbridge_webhooks_total", [("outcome", "bodies_busy")])
+                try await until { refused.values.count == 1 }
+                #expect(try await client.post(small, signature: fixed.signed(small)).status == 200)
+                end.open()
+                var answers: [RawAnswer] = []
+                for try await answer in group { answers.append(answer) }
+                #expect(answers.map(\.status).sorted() == [200, 503])
+                #expect(answers.contains { $0.header("Retry-After") == "5" })
+            }
+            #expect(try await client.post(large, signature: fixed.signed(large)).status == 200)
+        }
+    }
+
     @Test func chunkedBodyIsCounted() async throws {
         let world = World()
         let start = Array(#"{"uid":"clip1","status":{"state":"ready"}}"#.utf8)

@@ -154,6 +154,18 @@ class Attacker:
 
         await self.crowd(2_000, behave)
 
+    async def held_bodies(self):
+        """All of a large body but its last byte."""
+        size = 250_000
+        request = head(f"Webhook-Signature: {FORGED}", f"Content-Length: {size}") + b" " * (size - 1)
+
+        async def behave(attack):
+            self.tally.sent += 1
+            attack.write(request)
+            await attack.closed
+
+        await self.crowd(2_000, behave)
+
     async def drip(self, attack, drop):
         while not attack.closed.done():
             attack.write(drop)
@@ -262,6 +274,7 @@ ATTACKS = {
     "idle": Attacker.idle,
     "slow-heads": Attacker.slow_heads,
     "slow-bodies": Attacker.slow_bodies,
+    "held-bodies": Attacker.held_bodies,
     "forged": Attacker.forged,
     "giant-heads": Attacker.giant_heads,
     "too-large": Attacker.too_large,

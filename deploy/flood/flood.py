@@ -27,12 +27,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SECRET = "flood-webhook-secret"
 FOREIGN_SETTINGS = ("CLIPBRIDGE_", "CLOUDFLARE_", "R2_", "DATABASE_URL", "PG")
 START_SECONDS_MAX = 60
-# What may be answered, or how a connection may end. 503 is for deliveries that could not be stored, which none of
-# these is worth.
+# What may be answered, or how a connection may end. 503 is for large bodies that there is no room for, and else for
+# deliveries that could not be stored, which none of these is worth.
 EXPECTED = {
     "idle": {"closed", "not connected"},
     "slow-heads": {"408", "closed", "not connected"},
     "slow-bodies": {"408", "closed", "not connected"},
+    "held-bodies": {"408", "503", "closed", "not connected"},
     "forged": {"401"},
     "giant-heads": {"400", "414", "431", "closed"},
     "too-large": {"413", "closed"},
