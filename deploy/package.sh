@@ -52,7 +52,7 @@ package_version() {
 # The licences of all that is linked in.
 notices() {
     local file
-    for file in "$scratch"/checkouts/*/LICENSE* "$scratch"/checkouts/*/NOTICE*; do
+    for file in "$scratch"/checkouts/*/LICENSE* "$scratch"/checkouts/*/NOTICE* "$scratch"/checkouts/*/Sources/*/LICENSE*; do
         if [[ -f "$file" ]]; then
             printf '%s\n\n' "==== ${file#"$scratch/checkouts/"} ===="
             cat -- "$file"
