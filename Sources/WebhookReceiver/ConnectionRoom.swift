@@ -12,7 +12,8 @@ import NIOCore
 final class ConnectionRoom: Sendable {
     private struct Connection {
         let channel: any Channel
-        /// Since when it waits for its sender, in the order of such events; nil while a request of it is being answered.
+        /// Since when it waits for its sender, in the order of such events; nil while a request of it is being
+        /// answered.
         var waitingSince: UInt64?
     }
 
