@@ -120,7 +120,10 @@ class Clips:
             if not away and not pending:
                 return len(retried)
             for uid, status in away.items():
-                if status == "error" and self.is_quarantined(uid):
+                # Nobody registered it, and its webhooks were lost, as they may be.
+                if status is None:
+                    self.post("/api/clips", {"uid": uid})
+                elif status == "error" and self.is_quarantined(uid):
                     self.post(f"/api/clips/{uid}/retry", {})
                     retried.add(uid)
             time.sleep(0.5)
