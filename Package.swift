@@ -42,7 +42,8 @@ let package = Package(
     name: "clipbridge",
     platforms: [.macOS(.v15)],
     products: [
-        .executable(name: "clipbridge", targets: ["clipbridge"])
+        .executable(name: "clipbridge", targets: ["clipbridge"]),
+        .executable(name: "clipbridge-simulate", targets: ["simulate"]),
     ],
     dependencies: [
         .package(url: "https://github.com/CoreOffice/XMLCoder.git", from: "0.18.2"),
@@ -162,6 +163,16 @@ let package = Package(
         .executableTarget(
             name: "bench-echo", dependencies: [hummingbird, logging, nioCore], path: "deploy/bench/echo",
             swiftSettings: safe),
+        .target(name: "CTaskHooks"),
+        .executableTarget(
+            name: "simulate",
+            dependencies: [
+                "BridgeTesting", "CTaskHooks", "ClipLifecycle", "ClipStore", "CloudflareStream", "Monitor",
+                "ObjectStorage", "OutboundHTTP", "Pipeline", "SQLiteClipStore", "Sandbox", "WebhookReceiver",
+                argumentParser, concurrencyHelpers, httpTypes, hummingbird, logging, nioCore,
+            ],
+            swiftSettings: safe
+        ),
         .testTarget(name: "ClipLifecycleTests", dependencies: ["ClipLifecycle"], swiftSettings: safe),
         .testTarget(
             name: "ClipStoreTests",

@@ -21,6 +21,8 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
     let signals = Wakeup()
     let work = Wakeup()
     let metrics = MonitorMetrics()
+    /// Spreads out what would come round together: 0…1, anew for each plan.
+    let jitter: @Sendable () -> Double
     /// Runs after clips may have changed.
     let onChange: @Sendable () -> Void
     /// The epochs of the leases under which something runs here.
@@ -30,13 +32,15 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
     /// - Parameter onChange: runs after clips may have changed, and has to return at once.
     public init(
         store: Store, performer: any ActionPerformer, configuration: MonitorConfiguration,
-        clock: any WallClock = SystemWallClock(), logger: Logger, onChange: @escaping @Sendable () -> Void = {}
+        clock: any WallClock = SystemWallClock(), logger: Logger,
+        jitter: @escaping @Sendable () -> Double = { .random(in: 0...1) }, onChange: @escaping @Sendable () -> Void = {}
     ) {
         self.store = store
         self.performer = performer
         self.configuration = configuration
         self.clock = clock
         self.logger = logger
+        self.jitter = jitter
         self.onChange = onChange
         self.slots = ActionSlots(transfersMax: configuration.transfersMax, callsMax: configuration.callsMax)
     }
@@ -69,7 +73,7 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
 
     func script() -> LedgerScript {
         LedgerScript(
-            policy: configuration.policy, now: clock.now(), jitter: .random(in: 0...1),
+            policy: configuration.policy, now: clock.now(), jitter: jitter(),
             notifyTargets: configuration.notifyTargets
         ) { [logger] uid, why in
             logger.warning(

@@ -59,6 +59,9 @@ package struct FileDigest: Sendable, Equatable {
 
     // MARK: Reading
 
+    /// Returns when no file is being read any more; nothing else of the process may begin to read one meanwhile.
+    package static func finishReading() { queue.sync(flags: .barrier) {} }
+
     private static let queue = DispatchQueue(label: "clipbridge.file-digest", attributes: .concurrent)
 
     private static func reading<Value: Sendable>(

@@ -1,12 +1,12 @@
 // clipbridge
 // SPDX-License-Identifier: Apache-2.0
 
-import ClipLifecycle
+package import ClipLifecycle
 
 /// One video of the account, as far as it is remembered; where it stands follows from this and the time.
-struct StreamVideo: Sendable, Equatable {
+package struct StreamVideo: Sendable, Equatable {
     /// How the file comes here.
-    enum Origin: Sendable, Equatable {
+    package enum Origin: Sendable, Equatable {
         /// Fetched from a URL.
         case copy(url: String)
         /// Uploaded to a one-time URL that ends with this key.
@@ -16,37 +16,49 @@ struct StreamVideo: Sendable, Equatable {
     }
 
     /// What became of that.
-    enum Arrival: Sendable, Equatable {
+    package enum Arrival: Sendable, Equatable {
         case awaited
         case arrived(at: Timestamp, size: UInt64, etag: String)
         case failed(at: Timestamp, code: String)
     }
 
-    let uid: String
+    package let uid: String
     let origin: Origin
     let created: Timestamp
     var edited: Timestamp
-    var arrival = Arrival.awaited
-    var meta: [String: JSONValue] = [:]
+    package var arrival = Arrival.awaited
+    package var meta: [String: JSONValue] = [:]
     var allowedOrigins: [String] = []
     var creator: String?
-    var requireSignedURLs = false
+    package var requireSignedURLs = false
     var thumbnailTimestampPct = 0.0
     var maxDurationSeconds: Int64?
     var scheduledDeletion: String?
     var uploadExpiry: Timestamp?
     var publicDetails: [String: JSONValue]?
-    var mp4: MP4Request?
+    package var mp4: MP4Request?
 
     /// The MP4 that somebody asked for.
-    struct MP4Request: Sendable, Equatable {
-        var requested: Timestamp
+    package struct MP4Request: Sendable, Equatable {
+        package var requested: Timestamp
         /// From 1.
-        var attempt: Int
+        package var attempt: Int
+
+        package init(requested: Timestamp, attempt: Int) {
+            self.requested = requested
+            self.attempt = attempt
+        }
     }
 
     /// How often an MP4 was asked for so far, one that was deleted again included.
-    var mp4Attempts = 0
+    package var mp4Attempts = 0
+
+    package init(uid: String, origin: Origin, created: Timestamp, edited: Timestamp) {
+        self.uid = uid
+        self.origin = origin
+        self.created = created
+        self.edited = edited
+    }
 
     var name: String? { meta["name"]?.stringValue }
 

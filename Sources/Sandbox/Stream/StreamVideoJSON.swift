@@ -1,20 +1,22 @@
 // clipbridge
 // SPDX-License-Identifier: Apache-2.0
 
-import ClipLifecycle
+package import ClipLifecycle
 import FoundationEssentials
 
 /// Writes videos as Cloudflare does.
-struct StreamVideoJSON: Sendable {
+package struct StreamVideoJSON: Sendable {
     let origin: String
 
+    package init(origin: String) { self.origin = origin }
+
     /// As the API answers it: what is unknown is left out, as its OpenAPI description wants.
-    func answer(_ video: StreamVideo, _ state: StreamVideoState) -> JSONValue {
+    package func answer(_ video: StreamVideo, _ state: StreamVideoState) -> JSONValue {
         .object(members(video, state, forWebhook: false))
     }
 
     /// As a webhook's body has it: the members of Cloudflare's own sample, nulls included.
-    func webhook(_ video: StreamVideo, _ state: StreamVideoState) -> JSONValue {
+    package func webhook(_ video: StreamVideo, _ state: StreamVideoState) -> JSONValue {
         var members = members(video, state, forWebhook: true)
         members["readyToStreamAt"] = nil
         for name in ["creator", "uploadExpiry", "maxSizeBytes", "maxDurationSeconds", "watermark"]

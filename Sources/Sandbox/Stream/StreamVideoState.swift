@@ -1,11 +1,11 @@
 // clipbridge
 // SPDX-License-Identifier: Apache-2.0
 
-import ClipLifecycle
+package import ClipLifecycle
 
 /// Where a video stands at a moment: a pure function of what is remembered and the time.
-struct StreamVideoState: Sendable, Equatable {
-    enum Phase: Sendable, Equatable {
+package struct StreamVideoState: Sendable, Equatable {
+    package enum Phase: Sendable, Equatable {
         case pendingUpload
         case downloading
         case queued
@@ -14,22 +14,22 @@ struct StreamVideoState: Sendable, Equatable {
         case error(code: String, percent: Double?)
     }
 
-    enum MP4: Sendable, Equatable {
+    package enum MP4: Sendable, Equatable {
         case none
         case inProgress(percent: Double)
         case ready
         case error
     }
 
-    var phase: Phase
+    package var phase: Phase
     /// When this phase began.
     var since: Timestamp
-    var mp4: MP4
+    package var mp4: MP4
 
     /// Encoding that is going to fail does so after this share of its time, as in Cloudflare's own sample.
     private static let failurePoint = 0.39
 
-    init(_ video: StreamVideo, at now: Timestamp, stages: StageDurations) {
+    package init(_ video: StreamVideo, at now: Timestamp, stages: StageDurations) {
         let instructions = VideoInstructions(meta: video.meta)
         (phase, since) = Self.phase(of: video, at: now, stages: stages, instructions)
         mp4 = phase == .ready ? Self.mp4(of: video, at: now, stages: stages, instructions) : .none

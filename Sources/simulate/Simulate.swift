@@ -1,0 +1,84 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import ClipStore
+import Foundation
+import ObjectStorage
+import SQLiteClipStore
+
+/// Runs the bridge in a world that a seed makes up, again and again.
+///
+/// Everything is on one thread: `main` is not asynchronous, and its loop is all that runs.
+@main
+struct Simulate: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "clipbridge-simulate",
+        abstract: "Runs the bridge's real parts on virtual time, under loads and faults that seeds choose.",
+        discussion: "Exit codes: 0 nothing was found, 1 a seed failed and was printed, 64 wrong usage.")
+
+    @Option(help: "How many seeds.") var seeds: UInt64 = 100
+    @Option(help: "The first of them.") var from: UInt64 = 1
+    @Option(help: "Only this one.") var seed: UInt64?
+    @Option(help: "The store: memory or sqlite.") var store = StoreKind.memory
+    @Option(help: "A bridge that is broken on purpose.") var variant: Variant?
+    @Option(help: "No more than these clips.") var clips: Int?
+    @Option(help: "No more than these replicas.") var replicas: Int?
+    @Option(help: "A fault that does not happen; may be repeated.") var without: [String] = []
+    @Flag(help: "Say everything that happens.") var verbose = false
+    @Flag(help: "Print each seed's trace.") var traces = false
+    @Flag(help: "Leave a failing seed as large as it is.") var unshrunk = false
+
+    func run() throws {
+        try Self.haveStableHashes()
+        Say.everything(verbose)
+        Scheduler.shared.capture()
+        let range = seed.map { $0...$0 } ?? from...(from + max(seeds, 1) - 1)
+        let began = ContinuousClock.now
+        var steps = 0
+        for seed in range {
+            let scenario = scenario(seed)
+            let result = Run.of(scenario)
+            steps += result.steps
+            if traces { Say.output("\(seed) \(String(result.trace, radix: 16)) \(result.steps) steps") }
+            if let violation = result.violation {
+                report(scenario, violation)
+                throw ExitCode(1)
+            }
+        }
+        let seconds = (ContinuousClock.now - began).components.seconds
+        Say.output("seeds \(range.lowerBound) to \(range.upperBound) on \(store.rawValue): clean, \(steps) steps, \(seconds) s")
+    }
+
+    /// Sets and dictionaries are walked in an order that differs from process to process, unless this is set at its
+    /// start.
+    private static func haveStableHashes() throws {
+        let name = "SWIFT_DETERMINISTIC_HASHING"
+        if ProcessInfo.processInfo.environment[name] != nil { return }
+        let process = Process()
+        process.executableURL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+        process.arguments = Array(CommandLine.arguments.dropFirst())
+        process.environment = ProcessInfo.processInfo.environment.merging([name: "1"]) { _, new in new }
+        try process.run()
+        process.waitUntilExit()
+        throw ExitCode(process.terminationStatus)
+    }
+
+    private func scenario(_ seed: UInt64) -> Scenario {
+        var scenario = Scenario(seed: seed, store: store, variant: variant)
+        scenario.clips = min(scenario.clips, clips ?? .max)
+        scenario.replicas = min(scenario.replicas, replicas ?? .max)
+        scenario.faults.subtract(without.compactMap(Fault.init(rawValue:)))
+        return scenario
+    }
+
+    private func report(_ scenario: Scenario, _ violation: String) {
+        Say.output("seed \(scenario.seed) fails: \(violation)")
+        Say.output("  \(scenario.description)")
+        guard !unshrunk else { return Say.output("  replay: clipbridge-simulate \(scenario.arguments)") }
+        let (small, text) = Run.shrunk(scenario, violation)
+        Say.output("shrunk: \(text)")
+        Say.output("  \(small.description)")
+        Say.output("  replay: clipbridge-simulate \(small.arguments)")
+    }
+}
