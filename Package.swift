@@ -265,6 +265,7 @@ let package = Package(
             ],
             swiftSettings: safe
         ),
+        .testTarget(name: "SimulationTests", dependencies: ["simulate"], swiftSettings: safe),
         .testTarget(name: "TidyTests", swiftSettings: safe),
         .testTarget(
             name: "IntegrationTests",

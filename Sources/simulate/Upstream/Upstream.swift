@@ -63,7 +63,7 @@ final class Upstream: Sendable {
     /// A request sets out.
     func begin(_ request: OutboundRequest, by life: Life) -> Call {
         let (service, rest) = Self.place(request.url)
-        let parts = rest.split(separator: "?", maxSplits: 1)
+        let parts = rest.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         let items = (parts.count > 1 ? parts[1] : "").split(separator: "&").map { item in
             let pair = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             return (String(pair[0]), pair.count > 1 ? String(pair[1]).replacing("%2F", with: "/") : "")
