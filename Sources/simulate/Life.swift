@@ -55,8 +55,8 @@ final class Life: Sendable {
     var now: Timestamp { clock.now() + state.withLockedValue(\.clockOffset) }
 
     /// One await that reaches out of the process.
-    func pass() async throws {
-        awaits.passed(self)
+    func pass(isDownload: Bool = false) async throws {
+        awaits.passed(self, isDownload: isDownload)
         while let end = state.withLockedValue(\.pausedUntil), clock.now() < end {
             // Who is cancelled meanwhile stands still all the same.
             let left = end - clock.now()
@@ -69,19 +69,26 @@ final class Life: Sendable {
 
 /// Counts the awaits of all replicas; the seed names those at which something happens.
 final class Awaits: Sendable {
-    private let plan: [Int: @Sendable (Life) -> Void]
-    private let count = NIOLockedValueBox(0)
+    typealias Plan = [Int: @Sendable (Life) -> Void]
 
-    init(_ plan: [Int: @Sendable (Life) -> Void]) { self.plan = plan }
+    private let plan: Plan
+    private let downloads: Plan
+    private let counts = NIOLockedValueBox((all: 0, downloads: 0))
 
-    var passed: Int { count.withLockedValue { $0 } }
+    /// - Parameter downloads: what happens at awaits within a download, which are few among all.
+    init(_ plan: Plan, downloads: Plan) {
+        self.plan = plan
+        self.downloads = downloads
+    }
 
-    func passed(_ life: Life) {
-        let number = count.withLockedValue { count in
-            count += 1
-            return count
+    func passed(_ life: Life, isDownload: Bool) {
+        let (number, inDownloads) = counts.withLockedValue { counts in
+            counts.all += 1
+            if isDownload { counts.downloads += 1 }
+            return counts
         }
         plan[number]?(life)
+        if isDownload { downloads[inDownloads]?(life) }
     }
 }
 

@@ -27,7 +27,7 @@ struct PlannedClip: Sendable {
         introduction = dice.pick([.webhook, .webhook, .registration, .registration, .foreignRow])
         startsAfter = dice.duration(0...15)
         uploadTakes = dice.duration(0...5)
-        let isLarge = dice.chance(0.04)
+        let isLarge = dice.chance(scenario.has(.corruption) ? 0.12 : 0.04)
         let small = dice.int(1_000...300_000)
         bytes = isLarge ? 5 << 20 + small : small
         isPrivate = dice.chance(0.2)

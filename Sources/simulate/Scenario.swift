@@ -73,7 +73,9 @@ struct Scenario: Sendable {
     }
 
     var policy: LifecyclePolicy {
-        LifecyclePolicy(pollMax: .seconds(20), mp4Deadline: .seconds(600), retryMax: .seconds(60))
+        LifecyclePolicy(
+            pollMax: .seconds(20), uploadDeadline: .seconds(600), encodeDeadline: .seconds(600),
+            mp4Deadline: .seconds(300), failureBudget: .seconds(600), waitBudget: .seconds(900), retryMax: .seconds(60))
     }
 
     /// What replays it.

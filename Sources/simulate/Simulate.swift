@@ -27,6 +27,7 @@ struct Simulate: ParsableCommand {
     @Option(help: "A fault that does not happen; may be repeated.") var without: [String] = []
     @Flag(help: "Say everything that happens.") var verbose = false
     @Flag(help: "Print each seed's trace.") var traces = false
+    @Flag(help: "Go on after a failing seed.") var all = false
     @Flag(help: "Leave a failing seed as large as it is.") var unshrunk = false
 
     func run() throws {
@@ -35,7 +36,7 @@ struct Simulate: ParsableCommand {
         Scheduler.shared.capture()
         let range = seed.map { $0...$0 } ?? from...(from + max(seeds, 1) - 1)
         let began = ContinuousClock.now
-        var steps = 0
+        var (steps, failed) = (0, 0)
         for seed in range {
             let scenario = scenario(seed)
             let result = Run.of(scenario)
@@ -43,9 +44,11 @@ struct Simulate: ParsableCommand {
             if traces { Say.output("\(seed) \(String(result.trace, radix: 16)) \(result.steps) steps") }
             if let violation = result.violation {
                 report(scenario, violation)
-                throw ExitCode(1)
+                failed += 1
+                if !all { break }
             }
         }
+        if failed > 0 { throw ExitCode(1) }
         let seconds = (ContinuousClock.now - began).components.seconds
         Say.output("seeds \(range.lowerBound) to \(range.upperBound) on \(store.rawValue): clean, \(steps) steps, \(seconds) s")
     }

@@ -95,11 +95,11 @@ struct SimulatedTransport: HTTPTransport {
         defer { file.close() }
         let isSlow = world.strikes(.slowBody)
         let end = world.strikes(.truncation) ? world.dice.int(0...body.count) : body.count
-        let pieces = body.count > 1 << 20 ? 1 << 20 : max(1, body.count / world.dice.int(1...4))
+        let pieces = body.count > 1 << 20 ? 1 << 20 : max(1, body.count / world.dice.int(1...6))
         var position = 0
         while position < end {
             try await world.clock.sleep(for: world.dice.duration(isSlow ? 1...9 : 0.001...0.3))
-            try await life.pass()
+            try await life.pass(isDownload: true)
             try Task.checkCancellation()
             let piece = Array(body[position..<min(end, position + pieces)])
             try file.append(piece)
@@ -108,7 +108,11 @@ struct SimulatedTransport: HTTPTransport {
             unsafe sink.observer?.wrote(piece.span.bytes, at: offset + UInt64(position))
             position += piece.count
         }
-        if end < body.count { throw TransferError(code: .bodyTruncated, message: "the body ended early") }
+        if end < body.count {
+            // While nobody looks, which is when it matters.
+            if world.strikes(.sourceChange, at: 0.3) { upstream.media.change(call) }
+            throw TransferError(code: .bodyTruncated, message: "the body ended early")
+        }
     }
 }
 

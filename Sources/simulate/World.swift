@@ -50,7 +50,7 @@ final class World<Base: ClipStore>: Sendable {
             births += 1
             return births
         }
-        let awaits = awaits.withLockedValue { $0 } ?? Awaits([:])
+        let awaits = awaits.withLockedValue { $0 } ?? Awaits([:], downloads: [:])
         let life = Life(owner: "replica-\(number)", host: host, clock: state.clock, awaits: awaits)
         watch.born(life)
         do {
@@ -75,15 +75,17 @@ final class World<Base: ClipStore>: Sendable {
     // MARK: What the seed does at an await
 
     /// Crashes and pauses, each at an await of which only the number is drawn.
-    private func plannedTroubles() -> [Int: @Sendable (Life) -> Void] {
+    private func plannedTroubles() -> (anywhere: Awaits.Plan, inDownloads: Awaits.Plan) {
         let dice = Dice(seed: scenario.seed, purpose: 4)
-        var plan: [Int: @Sendable (Life) -> Void] = [:]
+        var plan: Awaits.Plan = [:]
         // Drawn whether or not it is wanted, so that the others stay where they are.
         let (crashes, pauses) = (dice.int(1...4), dice.int(1...3))
         let numbers = (0..<crashes + pauses).map { _ in dice.int(1...dice.pick([50, 300, 1_500])) }
         for number in numbers.prefix(crashes) where scenario.has(.crash) { plan[number] = { self.crash($0) } }
         for number in numbers.suffix(pauses) where scenario.has(.pause) { plan[number] = { self.pause($0) } }
-        return plan
+        let number = dice.int(2...12)
+        let isCut = dice.chance(0.5) && scenario.has(.crash)
+        return (plan, isCut ? [number: { self.crash($0) }] : [:])
     }
 
     private func crash(_ life: Life) {
@@ -139,7 +141,8 @@ final class World<Base: ClipStore>: Sendable {
 
     /// Lives through it to the end; what is wrong is in `watch`.
     func run() async {
-        awaits.withLockedValue { $0 = Awaits(plannedTroubles()) }
+        let troubles = plannedTroubles()
+        awaits.withLockedValue { $0 = Awaits(troubles.anywhere, downloads: troubles.inDownloads) }
         for host in 1...scenario.replicas { startReplica(host: host) }
         await withDiscardingTaskGroup { group in
             for clip in clips { group.addTask { await self.live(clip) } }

@@ -28,8 +28,9 @@ final class WorldState: Sendable {
     func endFaults() { faultsEnded.withLockedValue { $0 = true } }
 
     /// Whether this fault happens here and now.
-    func strikes(_ fault: Fault) -> Bool {
-        guard scenario.has(fault), !haveFaultsEnded, dice.chance(scenario.rate) else { return false }
+    /// - Parameter rate: how likely it is, where not as likely as any.
+    func strikes(_ fault: Fault, at rate: Double? = nil) -> Bool {
+        guard scenario.has(fault), !haveFaultsEnded, dice.chance(rate ?? scenario.rate) else { return false }
         watch.struck(fault)
         return true
     }

@@ -39,7 +39,7 @@ final class Bucket: Sendable {
     func answer(_ call: Upstream.Call, _ sent: [UInt8]) -> Upstream.Answer {
         let key = call.path.joined(separator: "/")
         var body = sent
-        if call.method == .put, !body.isEmpty, world.strikes(.corruption) { body[body.count / 2] ^= 1 }
+        if call.method == .put, !body.isEmpty, isCorrupted(call) { body[body.count / 2] ^= 1 }
         let hash = call.headers[.contentHash] ?? ""
         if call.method == .put, hash != "UNSIGNED-PAYLOAD", FileDigest(of: body).sha256 != hash {
             return Self.error(400, "XAmzContentSHA256Mismatch")
@@ -55,6 +55,11 @@ final class Bucket: Sendable {
         case (.head, _): return head(key)
         default: return Self.error(405, "MethodNotAllowed")
         }
+    }
+
+    /// There are few parts, so that they are struck more often.
+    private func isCorrupted(_ call: Upstream.Call) -> Bool {
+        world.strikes(.corruption) || (call.query["partNumber"] != nil && world.strikes(.corruption, at: 0.3))
     }
 
     // MARK: Objects

@@ -44,6 +44,10 @@ final class MediaHost: Sendable {
     /// Makes another file of the same size.
     func change(_ uid: ClipUID) { state.withLockedValue { $0.versions[uid.rawValue]? += 1 } }
 
+    func change(_ call: Upstream.Call) {
+        if let uid = Self.uid(call) { state.withLockedValue { $0.versions[uid]? += 1 } }
+    }
+
     /// Whether an object with this digest is one of the clip's files as a whole.
     func hasMade(_ sha256: String, of uid: ClipUID) -> Bool {
         let versions = state.withLockedValue { $0.versions[uid.rawValue, default: 0] }
