@@ -44,8 +44,8 @@ package final class Spool: Sendable {
         release(uid)
     }
 
-    /// Makes the file as long as this, with a hole behind what it holds.
-    func extend(_ uid: ClipUID, to bytes: UInt64) throws {
+    /// Cuts the file to this length, or makes it as long, with a hole behind what it holds.
+    func resize(_ uid: ClipUID, to bytes: UInt64) throws {
         let path = path(of: uid)
         if !FileManager.default.fileExists(atPath: path) {
             _ = FileManager.default.createFile(atPath: path, contents: nil, attributes: [.posixPermissions: 0o600])

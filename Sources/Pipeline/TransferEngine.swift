@@ -237,10 +237,11 @@ struct TransferResumption: Sendable {
     }
 
     /// The file is as long as what the download goes on from: parts that only R2 has are a hole in it, which is never
-    /// read.
+    /// read. What is not trusted is cut off before the record names this machine: a run that ended in between would
+    /// leave it to the next one as its own.
     private mutating func prepareSpool(_ id: ClipUID, _ spool: Spool, present: UInt64) throws {
         if present > offset { bytesDropped = present - offset }
-        if present < offset { try spool.extend(id, to: offset) }
+        if present != offset { try spool.resize(id, to: offset) }
     }
 }
 

@@ -343,6 +343,20 @@ private let api = "https://api.test/v4/accounts/acc/stream"
         #expect(world.lines.contains("GET \(Self.mp4)"))
     }
 
+    /// The record names this machine from here on, and the next run would believe what the file holds.
+    @Test func spoolOfAnotherStartOfTheMachineIsCutBeforeAnythingIsAsked() async throws {
+        let world = try world { request in request.url.hasPrefix("https://api.test") ? json(401, "null") : nil }
+        world.folder.write(Self.bytes.reversed(), to: "\(uid(1)).mp4.spool")
+        let known = TransferRecord(
+            sourceURL: Self.mp4, sourceETag: "\"e1\"", size: UInt64(Self.bytes.count), spoolPath: "",
+            spoolHost: "another start", objectKey: "videos/\(uid(1)).mp4", partBytes: 5 << 20)
+        let reporter = MemoryReporter(record: known)
+        let outcome = await world.pipeline.perform([transfer], reporter: reporter)[uid(1)]
+        #expect(outcome?.failure?.code == "cloudflare_unauthorized")
+        #expect(reporter.record?.spoolHost != "another start")
+        #expect(world.spool.size(of: uid(1)) == 0)
+    }
+
     @Test func objectOfAnotherSizeIsNotComplete() async throws {
         let world = try world { request in
             request.method == .head ? plain(200, [], [:], length: 3) : nil
