@@ -128,7 +128,8 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
                 let entries = try await store.write { try script.applyPending(limit: Self.decisionsMax, in: $0) }
                 note(entries)
                 if entries.isEmpty {
-                    await signals.wait(atMost: store.isShared ? Self.sleepSharedMax : nil, clock: clock)
+                    // A commit whose answer was lost has woken nobody.
+                    await signals.wait(atMost: store.isShared ? Self.sleepSharedMax : Self.sleepMax, clock: clock)
                 } else {
                     work.wake()
                 }

@@ -9,7 +9,7 @@ import NIOConcurrencyHelpers
 /// Handing out actions and taking their outcomes.
 extension Monitor {
     /// Idle, the loop sleeps until the next work is due; this bounds the sleep against a clock that is set.
-    private static var sleepMax: Duration { .seconds(60) }
+    static var sleepMax: Duration { .seconds(60) }
     static var sleepSharedMax: Duration { .seconds(5) }
 
     func workLoop() async {

@@ -21,13 +21,16 @@ final class Life: Sendable {
 
     let owner: String
     let host: Int
+    /// One start of its machine: the real one has a single name, which would do for all hosts.
+    let machine: String
     private let clock: MockClock
     private let awaits: Awaits
     private let state = NIOLockedValueBox(State())
 
-    init(owner: String, host: Int, clock: MockClock, awaits: Awaits) {
+    init(owner: String, host: Int, machine: String, clock: MockClock, awaits: Awaits) {
         self.owner = owner
         self.host = host
+        self.machine = machine
         self.clock = clock
         self.awaits = awaits
     }

@@ -178,8 +178,9 @@ struct SimulatedTransaction<Base: StoreTransaction>: StoreTransaction {
     // MARK: Transfers
 
     func transfer(of uid: ClipUID) throws -> TransferRecord? {
-        var record = try base.transfer(of: uid)
-        if variant == .trustSpool, let host = world.watch.spoolHost { record?.spoolHost = host }
+        guard var record = try base.transfer(of: uid) else { return nil }
+        let place = record.spoolHost.split(separator: "@")
+        if variant == .trustSpool || "@\(place.last ?? "")" == life.machine { record.spoolHost = String(place[0]) }
         return record
     }
 
@@ -187,7 +188,8 @@ struct SimulatedTransaction<Base: StoreTransaction>: StoreTransaction {
 
     func putTransfer(_ transfer: TransferRecord, of uid: ClipUID) throws {
         try noteLeasedWrite(uid)
-        notes.changes.spoolHost = transfer.spoolHost
+        var transfer = transfer
+        transfer.spoolHost += life.machine
         try base.putTransfer(transfer, of: uid)
     }
 
@@ -240,7 +242,6 @@ final class TransactionNotes {
         var leases: [(uid: ClipUID, before: Work?, after: Work)] = []
         /// With the owner whose lease it was.
         var leasedWrites: [(uid: ClipUID, owner: String?)] = []
-        var spoolHost: String?
 
         var isEmpty: Bool { clips.isEmpty && signals == 0 && leases.isEmpty }
     }

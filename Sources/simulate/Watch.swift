@@ -23,7 +23,6 @@ final class Watch: Sendable {
         var lives: [String: Life] = [:]
         var lastCompletion: [ClipUID: SignalSource] = [:]
         var outsideMoves: [ClipUID: Int] = [:]
-        var spoolHost: String?
     }
 
     private let scenario: Scenario
@@ -45,7 +44,6 @@ final class Watch: Sendable {
 
     func born(_ life: Life) { state.withLockedValue { $0.lives[life.owner] = life } }
 
-    var spoolHost: String? { state.withLockedValue(\.spoolHost) }
     func clipBefore(_ uid: ClipUID) -> ClipRecord? { state.withLockedValue { $0.clips[uid]?.before } }
     func lastCompletion(of uid: ClipUID) -> SignalSource? { state.withLockedValue { $0.lastCompletion[uid] } }
     func outsideMoves(of uid: ClipUID) -> Int { state.withLockedValue { $0.outsideMoves[uid, default: 0] } }
@@ -75,7 +73,6 @@ final class Watch: Sendable {
         for change in changes.leases { check(change, by: life) }
         changes.settled.forEach(check)
         for (uid, record) in changes.clips { check(uid, record) }
-        if let host = changes.spoolHost { state.withLockedValue { $0.spoolHost = host } }
     }
 
     private func check(_ change: (uid: ClipUID, before: Work?, after: Work), by life: Life) {

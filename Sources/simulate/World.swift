@@ -21,6 +21,8 @@ final class World<Base: ClipStore>: Sendable {
     private let replicas = NIOLockedValueBox<[Replica<Base>]>([])
     private let births = NIOLockedValueBox(0)
     private let awaits = NIOLockedValueBox<Awaits?>(nil)
+    /// How often each host lost its power.
+    private let machineStarts = NIOLockedValueBox<[Int: Int]>([:])
     private let isOver = NIOLockedValueBox(false)
 
     init(_ scenario: Scenario, base: Base, outside: Base, folder: String) {
@@ -51,7 +53,9 @@ final class World<Base: ClipStore>: Sendable {
             return births
         }
         let awaits = awaits.withLockedValue { $0 } ?? Awaits([:], downloads: [:])
-        let life = Life(owner: "replica-\(number)", host: host, clock: state.clock, awaits: awaits)
+        let start = machineStarts.withLockedValue { $0[host, default: 0] }
+        let life = Life(
+            owner: "replica-\(number)", host: host, machine: "@host-\(host)-\(start)", clock: state.clock, awaits: awaits)
         watch.born(life)
         do {
             let replica = try Replica(
@@ -97,16 +101,16 @@ final class World<Base: ClipStore>: Sendable {
             try? FileManager.default.removeItem(atPath: "\(folder)/spool-\(life.host)")
         }
         let isPowerLoss = scenario.has(.powerLoss) && state.dice.chance(0.7)
+        if isPowerLoss { losePower(host: life.host) }
         let wait = state.dice.duration(0.1...20)
         Task {
-            if isPowerLoss { await self.losePower(host: life.host) }
             try? await state.clock.sleep(for: wait)
             startReplica(host: life.host)
         }
     }
 
     /// What was written last is gone from the spool's files, and the machine has another name for its new start.
-    private func losePower(host: Int) async {
+    private func losePower(host: Int) {
         watch.struck(.powerLoss)
         let spool = "\(folder)/spool-\(host)"
         for name in (try? FileManager.default.contentsOfDirectory(atPath: spool).sorted()) ?? [] {
@@ -117,16 +121,7 @@ final class World<Base: ClipStore>: Sendable {
             try? file.write(contentsOf: Data(count: Int(lost)))
             try? file.close()
         }
-        let base = base
-        _ = try? await Scheduler.shared.exclusively {
-            try await base.write { transaction in
-                for (uid, record) in try transaction.transfers() {
-                    var record = record
-                    record.spoolHost = "another start"
-                    try transaction.putTransfer(record, of: uid)
-                }
-            }
-        }
+        machineStarts.withLockedValue { $0[host, default: 0] += 1 }
     }
 
     private func pause(_ life: Life) {

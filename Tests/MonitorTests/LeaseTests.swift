@@ -236,7 +236,7 @@ import Testing
         try await world.serve { group in
             await eventually { world.performer.running(.transfer) == 1 }
             await group.triggerGracefulShutdown()
-            await world.clock.waitForSleepers(5)
+            await world.clock.waitForSleepers(World<MemoryClipStore>.idleSleepers + 1)
             world.clock.advance(by: .seconds(15))
         }
         let work = try #require(try await world.work(uid(1)))

@@ -14,8 +14,8 @@ import Testing
 
 /// A monitor with its store, a performer that follows a script, and a clock that stands still.
 struct World<Store: ClipStore>: Sendable {
-    /// Loops of an idle monitor that sleep on the clock: work, leases, other programs' writes, tidying up.
-    static var idleSleepers: Int { 4 }
+    /// Loops of an idle monitor that sleep on the clock: decisions, work, leases, other programs' writes, tidying up.
+    static var idleSleepers: Int { 5 }
 
     let clock = MockClock()
     let store: Store
