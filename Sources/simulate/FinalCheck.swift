@@ -77,9 +77,8 @@ struct FinalCheck<Base: ClipStore> {
         let faults = watch.strikes(
             .serverError, .limited, .reset, .lostAnswer, .truncation, .storeError, .lostCommitAnswer, .crash, .pause,
             .clockJump)
-        // Who is sent to fetch an MP4 that can not be made asks for it with each try.
-        let isFutile = plan.mp4 != nil && outside > 0
-        if requests > 1 + faults + failures + outside, !isFutile {
+        // Whoever is sent from outside to fetch an MP4 before it is there asks for it with each try.
+        if outside == 0, requests > 1 + faults + failures {
             watch.found(
                 "the MP4 of clip \(plan.uid) was asked for \(requests) times, which \(faults) faults do not explain")
         }

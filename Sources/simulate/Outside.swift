@@ -62,7 +62,9 @@ extension World {
         }
         let copies = scenario.has(.webhookDuplicate) ? state.dice.int(1...3) : 1
         await withDiscardingTaskGroup { group in
-            for copy in 1...copies { group.addTask { await self.send(body, trace: clip.number * 100 + number * 10 + copy) } }
+            for copy in 1...copies {
+                group.addTask { await self.send(body, trace: clip.number * 100 + number * 10 + copy) }
+            }
         }
     }
 

@@ -50,7 +50,9 @@ struct Simulate: ParsableCommand {
         }
         if failed > 0 { throw ExitCode(1) }
         let seconds = (ContinuousClock.now - began).components.seconds
-        Say.output("seeds \(range.lowerBound) to \(range.upperBound) on \(store.rawValue): clean, \(steps) steps, \(seconds) s")
+        Say.output(
+            "seeds \(range.lowerBound) to \(range.upperBound) on \(store.rawValue): clean, \(steps) steps, \(seconds) s"
+        )
     }
 
     /// Sets and dictionaries are walked in an order that differs from process to process, unless this is set at its

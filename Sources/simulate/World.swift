@@ -55,7 +55,8 @@ final class World<Base: ClipStore>: Sendable {
         let awaits = awaits.withLockedValue { $0 } ?? Awaits([:], downloads: [:])
         let start = machineStarts.withLockedValue { $0[host, default: 0] }
         let life = Life(
-            owner: "replica-\(number)", host: host, machine: "@host-\(host)-\(start)", clock: state.clock, awaits: awaits)
+            owner: "replica-\(number)", host: host, machine: "@host-\(host)-\(start)", clock: state.clock,
+            awaits: awaits)
         watch.born(life)
         do {
             let replica = try Replica(
@@ -167,7 +168,9 @@ final class World<Base: ClipStore>: Sendable {
             try? await state.clock.sleep(for: .seconds(2))
             let base = base
             let rows = try? await Scheduler.shared.exclusively {
-                try await base.read { (try $0.clips(status: nil, before: nil, limit: 100), try $0.pendingEntries(limit: 1)) }
+                try await base.read {
+                    (try $0.clips(status: nil, before: nil, limit: 100), try $0.pendingEntries(limit: 1))
+                }
             }
             guard let (clips, pending) = rows else { continue }
             let stopped = clips.filter { $0.status == .error && !isMeantToFail($0) }

@@ -46,7 +46,8 @@ import Testing
     @Test func failingSeedReplaysWhenItIsShrunk() throws {
         let variant = BrokenVariant.all[0]
         let result = try Simulation.run(["--variant", variant.name, "--seed", String(variant.seed)])
-        let replay = try #require(result.output.firstMatch(of: /shrunk: (.*)\n.*\n  replay: clipbridge-simulate (.*)\n/))
+        let replay = try #require(
+            result.output.firstMatch(of: /shrunk: (.*)\n.*\n  replay: clipbridge-simulate (.*)\n/))
         let again = try Simulation.run(replay.output.2.split(separator: " ").map(String.init) + ["--unshrunk"])
         #expect(again.status == 1)
         #expect(again.output.contains(replay.output.1))
@@ -62,6 +63,25 @@ struct BrokenVariant: Sendable, CustomTestStringConvertible {
     var testDescription: String { name }
 
     static let all: [BrokenVariant] = [
+        BrokenVariant(name: "acknowledge-early", seed: 1, finding: "acknowledged before it was stored"),
+        BrokenVariant(name: "lose-commit", seed: 1, finding: "acknowledged before it was stored"),
+        BrokenVariant(name: "check-then-insert", seed: 2, finding: "stored twice"),
+        BrokenVariant(name: "step-back", seed: 2, finding: "by its ledger it is"),
+        BrokenVariant(name: "stale-read", seed: 2, finding: "decided otherwise than the machine does"),
+        BrokenVariant(name: "progress-anew", seed: 1, finding: "progress of clip"),
+        BrokenVariant(name: "forget-decision", seed: 1, finding: "does not refold"),
+        BrokenVariant(name: "forget-epoch", seed: 35, finding: "under a lease of"),
+        BrokenVariant(name: "forget-renewal", seed: 475, finding: "who is alive and well"),
+        BrokenVariant(name: "claim-leased", seed: 1, finding: "claimed clip"),
+        BrokenVariant(name: "forget-work", seed: 2, finding: "is stuck"),
+        BrokenVariant(name: "drop-if-range", seed: 74, finding: "is not what its host had"),
+        BrokenVariant(name: "trust-spool", seed: 88, finding: "is not what its host had"),
+        BrokenVariant(name: "assume-object", seed: 2, finding: "R2 has no object"),
+        BrokenVariant(name: "ignore-budget", seed: 25, finding: "requests to Stream within"),
+        BrokenVariant(name: "ignore-limit", seed: 2, finding: "while Stream had asked to wait"),
+        BrokenVariant(name: "drop-retry-after", seed: 233, finding: "before its Retry-After was over"),
+        BrokenVariant(name: "send-twice", seed: 5, finding: "was asked for 2 times"),
+        BrokenVariant(name: "unsigned-payload", seed: 0, finding: "is not what its host had"),
     ]
 }
 
@@ -82,7 +102,8 @@ private struct Simulation {
         process.standardInput = FileHandle.nullDevice
         try process.run()
         // Little is said on either, so none of them can fill up while the other is read.
-        let (said, complained) = (try output.fileHandleForReading.readToEnd(), try error.fileHandleForReading.readToEnd())
+        let said = try output.fileHandleForReading.readToEnd()
+        let complained = try error.fileHandleForReading.readToEnd()
         process.waitUntilExit()
         return Simulation(
             status: process.terminationStatus, output: String(decoding: said ?? Data(), as: UTF8.self),

@@ -131,7 +131,8 @@ final class Bucket: Sendable {
                 + "</Initiated></Upload>"
         }
         return Self.xml(
-            "<ListMultipartUploadsResult>\(items.joined())<IsTruncated>false</IsTruncated></ListMultipartUploadsResult>")
+            "<ListMultipartUploadsResult>\(items.joined())<IsTruncated>false</IsTruncated></ListMultipartUploadsResult>"
+        )
     }
 
     private func abort(_ id: String) -> Upstream.Answer {

@@ -26,7 +26,9 @@ final class MediaHost: Sendable {
         var noise: [UInt8] = []
         for _ in 0..<2_048 {
             let number = generator.next()
-            for shift in stride(from: UInt64(0), to: 64, by: 8) { noise.append(UInt8(truncatingIfNeeded: number >> shift)) }
+            for shift in stride(from: UInt64(0), to: 64, by: 8) {
+                noise.append(UInt8(truncatingIfNeeded: number >> shift))
+            }
         }
         block = noise
     }
