@@ -54,10 +54,13 @@ public struct ClipRecord: Sendable, Equatable {
     }
 
     public var details: Details {
-        switch storedDetails {
-        case .decoded(let details): details
-        case .text(let text): DetailsText.decodeObject(text)
+        get {
+            switch storedDetails {
+            case .decoded(let details): details
+            case .text(let text): DetailsText.decodeObject(text)
+            }
         }
+        set { storedDetails = .decoded(newValue) }
     }
 
     /// Nil for a null or foreign status.

@@ -48,6 +48,9 @@ struct SimulatedTransaction<Base: StoreTransaction>: StoreTransaction {
     }
 
     func clipCounts() throws -> [ClipStatus: Int] { try base.clipCounts() }
+    func longestInStage() throws -> [ClipStatus: Timestamp] { try base.longestInStage() }
+    func statusTimes(of uids: [ClipUID]) throws -> [ClipUID: Timestamp] { try base.statusTimes(of: uids) }
+    func activity(at now: Timestamp) throws -> StoreActivity { try base.activity(at: now) }
     func lastChangeSeq() throws -> Int64 { try base.lastChangeSeq() }
 
     func insertClip(_ uid: ClipUID, machine: ClipStateMachine, patch: Details, at now: Timestamp) throws -> String? {
@@ -199,6 +202,28 @@ struct SimulatedTransaction<Base: StoreTransaction>: StoreTransaction {
     }
 
     func removeTransfer(of uid: ClipUID) throws { try base.removeTransfer(of: uid) }
+
+    // MARK: Outbox
+
+    func insertMessage(_ message: OutboxMessage) throws { try base.insertMessage(message) }
+    func dueMessages(to target: String, at now: Timestamp, limit: Int) throws -> [OutboxMessage] {
+        try base.dueMessages(to: target, at: now, limit: limit)
+    }
+    func nextMessageDue(to target: String) throws -> Timestamp? { try base.nextMessageDue(to: target) }
+    func putMessage(_ message: OutboxMessage, heldUnder epoch: Int64?) throws -> Bool {
+        try base.putMessage(message, heldUnder: epoch)
+    }
+    func removeMessage(_ id: Int64, heldUnder epoch: Int64) throws -> Bool {
+        try base.removeMessage(id, heldUnder: epoch)
+    }
+    func messageCounts() throws -> [String: Int] { try base.messageCounts() }
+    func removeMessages(exceptTo targets: [String]) throws -> Int { try base.removeMessages(exceptTo: targets) }
+    func endMessageLeases(exceptOf owner: String, at now: Timestamp) throws {
+        try base.endMessageLeases(exceptOf: owner, at: now)
+    }
+    func messages(after id: Int64, limit: Int) throws -> [OutboxMessage] {
+        try base.messages(after: id, limit: limit)
+    }
 
     // MARK: Copies
 
