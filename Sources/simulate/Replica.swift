@@ -51,7 +51,8 @@ final class Replica<Base: ClipStore>: Sendable {
             transport: transport, clock: clock)
         let pipeline = Pipeline(
             stream: stream, storage: storage, transport: transport, spool: spool,
-            settings: TransferSettings(downloadHosts: try DownloadHosts([Upstream.mediaHost])), clock: clock,
+            settings: TransferSettings(
+                downloadHosts: try DownloadHosts([Upstream.mediaHost]), partBytes: PartPlan.partBytesMin), clock: clock,
             logger: logger)
         let jitter = Dice(seed: world.scenario.seed, purpose: UInt64(100 + life.owner.utf8.reduce(0) { $0 + Int($1) }))
         let monitor = Monitor(

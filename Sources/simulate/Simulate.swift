@@ -60,13 +60,10 @@ struct Simulate: ParsableCommand {
     private static func haveStableHashes() throws {
         let name = "SWIFT_DETERMINISTIC_HASHING"
         if ProcessInfo.processInfo.environment[name] != nil { return }
-        let process = Process()
-        process.executableURL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
-        process.arguments = Array(CommandLine.arguments.dropFirst())
-        process.environment = ProcessInfo.processInfo.environment.merging([name: "1"]) { _, new in new }
-        try process.run()
-        process.waitUntilExit()
-        throw ExitCode(process.terminationStatus)
+        _ = unsafe setenv(name, "1", 1)
+        // The arguments as the system gave them, for the program that takes this one's place.
+        _ = unsafe execv("/proc/self/exe", CommandLine.unsafeArgv)
+        throw ValidationError("the program can not be started anew with \(name)=1; set it beforehand")
     }
 
     private func scenario(_ seed: UInt64) -> Scenario {
