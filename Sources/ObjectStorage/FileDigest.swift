@@ -59,8 +59,15 @@ package struct FileDigest: Sendable, Equatable {
 
     // MARK: Reading
 
-    /// Returns when no file is being read any more; nothing else of the process may begin to read one meanwhile.
-    package static func finishReading() { queue.sync(flags: .barrier) {} }
+    /// Runs `body`, only then reads what it has asked for, and returns when all is read: for whoever has to know when
+    /// that is.
+    package static func readingAfterwards<Value>(_ body: () -> Value) -> Value {
+        queue.suspend()
+        let value = body()
+        queue.resume()
+        queue.sync(flags: .barrier) {}
+        return value
+    }
 
     private static let queue = DispatchQueue(label: "clipbridge.file-digest", attributes: .concurrent)
 

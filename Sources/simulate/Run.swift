@@ -57,8 +57,7 @@ enum Run {
         }
         var (steps, standstill) = (0, 0)
         while !isDone.withLockedValue({ $0 }), world.watch.violation == nil {
-            if scheduler.step() {
-                FileDigest.finishReading()
+            if FileDigest.readingAfterwards(scheduler.step) {
                 (steps, standstill) = (steps + 1, standstill + 1)
                 if steps > stepsMax { world.watch.found("it does not come to an end") }
                 if standstill > standstillMax { world.watch.found("something turns without time going on") }
@@ -78,11 +77,8 @@ enum Run {
         var left = 1_000_000
         while left > 0 {
             left -= 1
-            if Scheduler.shared.step() {
-                FileDigest.finishReading()
-            } else if !world.state.clock.advanceToNextDeadline() {
-                break
-            }
+            if FileDigest.readingAfterwards(Scheduler.shared.step) { continue }
+            if !world.state.clock.advanceToNextDeadline() { break }
         }
         Task {
             try? await world.base.close()

@@ -41,7 +41,7 @@ struct Simulate: ParsableCommand {
             let scenario = scenario(seed)
             let result = Run.of(scenario)
             steps += result.steps
-            if traces { Say.output("\(seed) \(String(result.trace, radix: 16)) \(result.steps) steps") }
+            if traces { Say.output("\(seed) runs as \(String(result.trace, radix: 16))") }
             if let violation = result.violation {
                 report(scenario, violation)
                 failed += 1
