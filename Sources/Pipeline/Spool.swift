@@ -22,6 +22,8 @@ package final class Spool: Sendable {
     package let folder: String
     package let bytesMax: UInt64
     private let reserved = NIOLockedValueBox<[ClipUID: UInt64]>([:])
+    /// Clips whose files a run is at.
+    private let taken = NIOLockedValueBox<Set<ClipUID>>([])
 
     package init(folder: String, bytesMax: UInt64) {
         self.folder = folder
@@ -41,6 +43,16 @@ package final class Spool: Sendable {
 
     package func remove(_ uid: ClipUID) {
         try? FileManager.default.removeItem(atPath: path(of: uid))
+        release(uid)
+    }
+
+    /// Gives a clip's file to one run. A lease that ran out while the process stood still may be claimed again here
+    /// before its first holder hears of it, and two that write one file would make a whole of two halves.
+    /// - Returns: false while another run has it.
+    package func take(_ uid: ClipUID) -> Bool { taken.withLockedValue { $0.insert(uid).inserted } }
+
+    package func giveBack(_ uid: ClipUID) {
+        _ = taken.withLockedValue { $0.remove(uid) }
         release(uid)
     }
 

@@ -38,7 +38,10 @@ package struct TransferEngine: Sendable {
     package func run(
         _ id: ClipUID, key: String, source: any TransferSource, journal: any TransferJournal
     ) async throws -> ObjectHead {
-        defer { spool.release(id) }
+        guard spool.take(id) else {
+            throw TransferStop.waiting("spool_in_use", "an earlier run of the transfer has not ended yet")
+        }
+        defer { spool.giveBack(id) }
         var record =
             try await journal.load()
             ?? TransferRecord(

@@ -317,6 +317,18 @@ private let api = "https://api.test/v4/accounts/acc/stream"
         #expect(failure.isRetryable && failure.isWaiting)
     }
 
+    @Test func twoRunsAreNeverAtOneSpoolFile() async throws {
+        let world = try world()
+        #expect(world.spool.take(uid(1)))
+        let failure = try #require(await world.perform(transfer)?.failure)
+        #expect(failure.code == "spool_in_use")
+        #expect(failure.isRetryable && failure.isWaiting)
+        #expect(world.lines == [])
+        world.spool.giveBack(uid(1))
+        #expect(await world.perform(transfer) == .reported)
+        #expect(world.spool.take(uid(1)))
+    }
+
     @Test func wholeSpoolFileIsNotFetchedAgain() async throws {
         let world = try world()
         world.folder.write(Self.bytes, to: "\(uid(1)).mp4.spool")
