@@ -4,7 +4,10 @@
 
 import PackageDescription
 
-let strict: [SwiftSetting] = [
+/// Set by deploy/fuzz.sh: the package is then the fuzzer and what it runs, all of it with counters of coverage.
+let isFuzzing = Context.environment["CLIPBRIDGE_FUZZ"] != nil
+
+let house: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("MemberImportVisibility"),
@@ -12,6 +15,8 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     .treatAllWarnings(as: .error),
 ]
+
+let strict = house + (isFuzzing ? [.define("FUZZER"), .unsafeFlags(["-sanitize=fuzzer", "-enable-testing"])] : [])
 
 /// For every target but those that wrap C: a pointer anywhere else is a build failure.
 let safe: [SwiftSetting] = strict + [.strictMemorySafety()]
@@ -266,6 +271,14 @@ let package = Package(
             swiftSettings: safe
         ),
         .testTarget(name: "SimulationTests", dependencies: ["simulate"], swiftSettings: safe),
+        .testTarget(
+            name: "FuzzTests",
+            dependencies: [
+                "ClipLifecycle", "CloudflareStream", "ObjectStorage", "OperatorAPI", "OutboundHTTP", "Sandbox",
+                "WebhookReceiver", "clipbridge", crypto, httpTypes, hummingbird, nioCore,
+            ],
+            swiftSettings: safe
+        ),
         .testTarget(name: "TidyTests", swiftSettings: safe),
         .testTarget(
             name: "IntegrationTests",
@@ -279,3 +292,26 @@ let package = Package(
         ),
     ]
 )
+
+if isFuzzing {
+    // The settings are part of the program, and nothing but a test can import that: the fuzzer has their files itself.
+    let settings = ["Database", "OutgoingSettings", "RawSettings", "SettingDefinition", "SettingValues", "Settings"]
+    package.products = []
+    package.targets.removeAll { $0.type == .test || $0.name == "clipbridge" }
+    package.targets += [
+        .systemLibrary(name: "CFuzzer"),
+        .executableTarget(
+            name: "Fuzzer",
+            dependencies: [
+                "CFuzzer", "ClipLifecycle", "ClipStore", "CloudflareStream", "ObjectStorage", "OperatorAPI",
+                "OutboundHTTP", "OutgoingWebhooks", "Pipeline", "PostgresClipStore", "SQLiteClipStore",
+                "WebhookReceiver", configuration, crypto, httpTypes, hummingbird, logging, nioCore,
+            ],
+            path: ".",
+            sources: ["Sources/Fuzzer", "Tests/FuzzTests/Targets"]
+                + settings.map { "Sources/clipbridge/Settings/\($0).swift" },
+            swiftSettings: strict,
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer"])]
+        ),
+    ]
+}

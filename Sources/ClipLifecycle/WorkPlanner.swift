@@ -241,7 +241,9 @@ public struct WorkPlanner: Sendable {
         if let percent {
             if let last = work.percent, let at = work.percentAt, percent > last {
                 let pace = (percent - last) / max((now - at).inSeconds, 0.001)
-                interval = min(interval, .seconds(max(100 - percent, 0) / pace))
+                // A pace of next to nothing makes more seconds than a `Duration` holds.
+                let secondsLeft = max(100 - percent, 0) / pace
+                if secondsLeft < interval.inSeconds { interval = .seconds(secondsLeft) }
                 (work.percent, work.percentAt) = (percent, now)
             } else if work.percent != percent {
                 (work.percent, work.percentAt) = (percent, now)

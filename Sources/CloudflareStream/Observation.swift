@@ -25,7 +25,7 @@ extension StreamVideo {
     /// `pctComplete` counts renditions, so it says nothing of a video that only waits or is playable already.
     private var percentOfStage: Double? {
         switch state?.requestedStatus {
-        case .uploading, .processing: pctComplete
+        case .uploading, .processing: pctComplete.map { min(max($0, 0), 100) }
         default: nil
         }
     }

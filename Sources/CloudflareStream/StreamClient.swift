@@ -55,25 +55,29 @@ package struct StreamClient: Sendable {
 
     /// Sends the call and reads `result` of the answer; nil where there is none.
     func result<Result: Decodable>(_ type: Result.Type, of call: Call) async throws(StreamError) -> Result? {
-        let answer = try await send(call)
-        guard answer.isSuccess else {
-            throw StreamError(answer: answer, endpoint: call.endpoint, now: clock.now())
-        }
+        try Self.result(type, in: await send(call), endpoint: call.endpoint, now: clock.now())
+    }
+
+    /// Reads `result` of an answer, whatever that holds. Pure.
+    static func result<Result: Decodable>(
+        _ type: Result.Type, in answer: OutboundResponse, endpoint: StreamEndpoint, now: Timestamp
+    ) throws(StreamError) -> Result? {
+        guard answer.isSuccess else { throw StreamError(answer: answer, endpoint: endpoint, now: now) }
         guard answer.isJSON,
             let envelope = try? JSONDecoder().decode(StreamEnvelope<Result>.self, from: Data(answer.body))
         else {
             throw .unexpected(
-                call.endpoint,
+                endpoint,
                 status: answer.status,
                 why: "not in the API's JSON: check CLOUDFLARE_API_BASE"
             )
         }
         guard envelope.success != false else {
             let reason = DisplayText.bounded(envelope.errors.first?.message ?? "no reason given", lengthMax: 200)
-            throw .unexpected(call.endpoint, status: answer.status, why: "without success: \(reason)")
+            throw .unexpected(endpoint, status: answer.status, why: "without success: \(reason)")
         }
         guard !envelope.isResultUnreadable else {
-            throw .unexpected(call.endpoint, status: answer.status, why: "its result can not be read")
+            throw .unexpected(endpoint, status: answer.status, why: "its result can not be read")
         }
         return envelope.result
     }

@@ -79,6 +79,15 @@ private let waiting = ActionFailure(
         #expect(work.percentAt == Clip.start + .seconds(10))
     }
 
+    @Test(arguments: [(0, 1e-300), (0, .leastNonzeroMagnitude), (1, 1.0.nextUp), (-1e308, 1e308), (-1e308, -1e307)])
+    func oddPercentagesLeaveThePollWithinItsBounds(before: Double, after: Double) throws {
+        let request = clip.request(.processing) { ($0.polls, $0.percent, $0.percentAt) = (30, before, Clip.start) }
+        let day = Duration.seconds(80_000)
+        let plan = clip.planner(after: day).plan(after: unchanged(.processing, percent: after), of: request)
+        let wait = try #require(plan.work).dueAt - (Clip.start + day)
+        #expect((clip.policy.pollMin...clip.policy.pollMax).contains(wait))
+    }
+
     @Test func percentageThatStandsStillHasNoPace() throws {
         let request = clip.request(.processing) { ($0.polls, $0.percent, $0.percentAt) = (30, 100, Clip.start) }
         let plan = clip.planner(after: .seconds(10)).plan(after: unchanged(.processing, percent: 100), of: request)

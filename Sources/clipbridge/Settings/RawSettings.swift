@@ -15,20 +15,22 @@ struct RawSettings: Sendable {
         flags: [SettingName: String], environment: [String: String] = ProcessInfo.processInfo.environment,
         configFile: String?
     ) async throws(SettingsError) {
-        let given = Dictionary(uniqueKeysWithValues: flags.map { ($0.key.rawValue, $0.value) })
-        var providers: [any ConfigProvider] = [
-            EnvironmentVariablesProvider(environmentVariables: given),
-            EnvironmentVariablesProvider(environmentVariables: environment),
-        ]
-        if let configFile {
-            do {
-                providers.append(try await EnvironmentVariablesProvider(environmentFilePath: FilePath(configFile)))
-            } catch {
-                throw SettingsError(
-                    "--config", "\"\(configFile)\" can not be read", accepts: "a file of NAME=value lines")
-            }
+        guard let configFile else {
+            self.init(flags: flags, environment: environment, file: nil)
+            return
         }
-        reader = ConfigReader(providers: providers)
+        do {
+            let file = try await EnvironmentVariablesProvider(environmentFilePath: FilePath(configFile))
+            self.init(flags: flags, environment: environment, file: file)
+        } catch {
+            throw SettingsError("--config", "\"\(configFile)\" can not be read", accepts: "a file of NAME=value lines")
+        }
+    }
+
+    init(flags: [SettingName: String], environment: [String: String], file: EnvironmentVariablesProvider?) {
+        let given = Dictionary(uniqueKeysWithValues: flags.map { ($0.key.rawValue, $0.value) })
+        let providers = [given, environment].map { EnvironmentVariablesProvider(environmentVariables: $0) }
+        reader = ConfigReader(providers: providers + [file].compactMap(\.self))
         hasFlag = Set(flags.keys)
     }
 
