@@ -308,10 +308,11 @@ if isFuzzing {
                 "WebhookReceiver", configuration, crypto, httpTypes, hummingbird, logging, nioCore,
             ],
             path: ".",
+            exclude: [".ci", "LICENSE", "README.md", "deploy", "fixtures"],
             sources: ["Sources/Fuzzer", "Tests/FuzzTests/Targets"]
                 + settings.map { "Sources/clipbridge/Settings/\($0).swift" },
             swiftSettings: strict,
-            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer"])]
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]
         ),
     ]
 }

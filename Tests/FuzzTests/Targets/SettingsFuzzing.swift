@@ -1,6 +1,9 @@
 // clipbridge
 // SPDX-License-Identifier: Apache-2.0
 
+import ClipLifecycle
+import OutgoingWebhooks
+
 #if !FUZZER
     @testable import clipbridge
 #endif
@@ -9,20 +12,21 @@
 enum SettingsFuzzing {
     static func run(_ bytes: [UInt8]) throws(BrokenPromise) -> Bool {
         guard let given = variables(bytes) else { return false }
-        let failure: SettingsError
-        do throws(SettingsError) {
-            try check(try read(given))
+        switch read(given) {
+        case .success(let settings):
+            try check(settings)
             return true
-        } catch {
-            failure = error
+        case .failure(let error):
+            try promise(SettingName(rawValue: error.name) != nil, "the error names \(error.name)")
+            try checkSecrets(error, given)
+            return false
         }
-        try promise(SettingName(rawValue: failure.name) != nil, "the error names \(failure.name)")
-        try checkSecrets(failure, given)
-        return false
     }
 
-    private static func read(_ variables: [String: String]) throws(SettingsError) -> Settings {
-        try Settings(RawSettings(flags: [:], environment: variables, file: nil))
+    private static func read(_ variables: [String: String]) -> Result<Settings, SettingsError> {
+        Result { () throws(SettingsError) in
+            try Settings(RawSettings(flags: [:], environment: variables, file: nil))
+        }
     }
 
     /// Nil for what can not be in an environment. Names of files are left out: those are the machine's.
@@ -47,7 +51,7 @@ enum SettingsFuzzing {
             try promise(!target.host.isEmpty && !target.host.contains("/"), "a target's host is \(target.host)")
         }
         let values = Dictionary(uniqueKeysWithValues: settings.values.map { ($0.key.rawValue, $0.value) })
-        let again = try? read(values)
+        let again = try? read(values).get()
         try promise(again?.values == settings.values, "what is in force is not what it is made of: \(values)")
     }
 
