@@ -90,8 +90,21 @@ enum S3XML {
         // S3 keeps a slow completion's connection alive with blanks, which no XML declaration may follow.
         let blanks: Set<UInt8> = [0x20, 0x09, 0x0A, 0x0D]
         let document = bytes.drop { blanks.contains($0) }
-        guard document.first == UInt8(ascii: "<") else { return nil }
+        guard document.first == UInt8(ascii: "<"), isPlain(document) else { return nil }
         return try? XMLDecoder().decode(type, from: Data(document))
+    }
+
+    /// Whether the document is elements and text in UTF-8, behind a declaration or without one.
+    ///
+    /// The storage sends nothing else, and Foundation's parser ends the program at some of the rest: at a name that is
+    /// not UTF-8, and at a processing instruction without content.
+    private static func isPlain(_ document: ArraySlice<UInt8>) -> Bool {
+        guard String(validating: document, as: UTF8.self) != nil else { return false }
+        let declaration = Array("<?xml ".utf8)
+        let rest = document.starts(with: declaration) ? document.dropFirst(declaration.count) : document
+        return !zip(rest, rest.dropFirst()).contains { first, second in
+            first == UInt8(ascii: "<") && (second == UInt8(ascii: "?") || second == UInt8(ascii: "!"))
+        }
     }
 
     static func completion(of parts: [CompletedPart]) -> [UInt8] {
