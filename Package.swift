@@ -274,8 +274,8 @@ let package = Package(
         .testTarget(
             name: "FuzzTests",
             dependencies: [
-                "ClipLifecycle", "CloudflareStream", "ObjectStorage", "OperatorAPI", "OutboundHTTP", "Sandbox",
-                "WebhookReceiver", "clipbridge", crypto, httpTypes, hummingbird, nioCore,
+                "ClipLifecycle", "CloudflareStream", "ObjectStorage", "OperatorAPI", "OutboundHTTP",
+                "OutgoingWebhooks", "Sandbox", "WebhookReceiver", "clipbridge", crypto, httpTypes, hummingbird, nioCore,
             ],
             swiftSettings: safe
         ),

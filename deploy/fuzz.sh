@@ -93,7 +93,8 @@ install_build_packages
 cd -- "$root"
 export CLIPBRIDGE_FUZZ=1 SWIFT_BACKTRACE=enable=no
 say "Building; the first time takes minutes"
-build=(swift build --scratch-path "$scratch" --configuration release --product Fuzzer)
+# Planned anew each time: SwiftPM can not use its last plan when a file of such a target has come or gone.
+build=(swift build --scratch-path "$scratch" --configuration release --product Fuzzer --disable-build-manifest-caching)
 "${build[@]}" >&2
 fuzzer="$("${build[@]}" --show-bin-path)/Fuzzer"
 for target in "${chosen[@]}"; do

@@ -20,10 +20,11 @@ package enum ETag {
 
     /// Without quotes and without the mark of a weak tag, as it is stored and compared.
     package static func unquoted(_ tag: String) -> String {
-        var tag = tag[...]
-        if tag.hasPrefix("W/") || tag.hasPrefix("w/") { tag = tag.dropFirst(2) }
-        if tag.count >= 2, tag.hasPrefix("\""), tag.hasSuffix("\"") { tag = tag.dropFirst().dropLast() }
-        return String(tag)
+        // By scalars: with a combining mark behind it a quote is another character.
+        var tag = tag.unicodeScalars[...]
+        if tag.starts(with: "W/".unicodeScalars) || tag.starts(with: "w/".unicodeScalars) { tag = tag.dropFirst(2) }
+        if tag.count >= 2, tag.first == "\"", tag.last == "\"" { tag = tag.dropFirst().dropLast() }
+        return String(String.UnicodeScalarView(tag))
     }
 
     /// Whether both name the same bytes, quoted or not, hexadecimal digits in either case.

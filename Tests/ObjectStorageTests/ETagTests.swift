@@ -27,5 +27,6 @@ import Testing
         #expect(!ETag.isSame("a-2", "a-3"))
         #expect(ETag.unquoted("\"") == "\"")
         #expect(ETag.unquoted("\"\"") == "")
+        #expect(ETag.unquoted("\"\u{338}a\"") == "\u{338}a")
     }
 }

@@ -252,6 +252,24 @@ import Testing
         }
     }
 
+    @Test func tagInACompletionCanNotBeginAnElement() async throws {
+        let transport = FakeTransport(answers: [.answer(200, xml: "<R><ETag>tag</ETag></R>")])
+        _ = try await client(transport).completeMultipartUpload(
+            "k", uploadID: "id-1", parts: [CompletedPart(number: 1, etag: "a<\u{338}b&\u{338}")])
+        let body = try #require(transport.requests.first).body.content()
+        #expect(String(decoding: body, as: UTF8.self).contains("a&lt;\u{338}b&amp;\u{338}"))
+    }
+
+    /// Foundation's parser ends the program at these.
+    @Test(arguments: [Array("<Error".utf8) + [0xFF, 0x3E], Array("<?x?><Error/>".utf8), Array("<a><?x?></a>".utf8)])
+    func answerThatIsNoPlainXMLIsAnErrorByItsStatus(body: [UInt8]) async {
+        let answer = OutboundResponse(head: ResponseHead(status: 503), body: body)
+        let error = await #expect(throws: ObjectStorageError.self) {
+            try await client(FakeTransport(answers: [answer])).listParts("k", uploadID: "id-1")
+        }
+        #expect(error?.code == .serviceUnavailable && error?.isRetryable == true)
+    }
+
     private func client(_ transport: FakeTransport) -> S3Client { .forTests(transport) }
 
     private func partsPage(_ parts: String, next: Int?) -> String {
