@@ -4,8 +4,8 @@
 import CFuzzer
 import Foundation
 
-/// libFuzzer on one target: `Fuzzer TARGET [FOLDER] [OPTION…]`, options and the folder for finds being libFuzzer's; to be
-/// run in the package's folder, where the inputs to begin with are.
+/// libFuzzer on one target: `Fuzzer TARGET [FOLDER] [OPTION…]`, options and the folder for finds being libFuzzer's; to
+/// be run in the package's folder, where the inputs to begin with are.
 @main
 struct Fuzzer {
     static func main() {
