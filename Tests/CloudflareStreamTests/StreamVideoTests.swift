@@ -40,7 +40,7 @@ struct StreamVideoTests {
             details == [
                 "cloudflare_status": "ready", "thumbnail_url": .string("\(base)/thumbnails/thumbnail.jpg"),
                 "hls_url": .string("\(base)/manifest/video.m3u8"), "dash_url": .string("\(base)/manifest/video.mpd"),
-                "duration": 62.5,
+                "duration": 62.5, "name": "Harbour at dawn",
             ]
         )
     }

@@ -71,7 +71,7 @@ struct BrokenVariant: Sendable, CustomTestStringConvertible {
         BrokenVariant(name: "progress-anew", seed: 1, finding: "progress of clip"),
         BrokenVariant(name: "forget-decision", seed: 1, finding: "does not refold"),
         BrokenVariant(name: "forget-epoch", seed: 35, finding: "under a lease of"),
-        BrokenVariant(name: "forget-renewal", seed: 475, finding: "who is alive and well"),
+        BrokenVariant(name: "forget-renewal", seed: 1658, finding: "who is alive and well"),
         BrokenVariant(name: "claim-leased", seed: 1, finding: "claimed clip"),
         BrokenVariant(name: "forget-work", seed: 2, finding: "is stuck"),
         BrokenVariant(name: "drop-if-range", seed: 74, finding: "is not what its host had"),
