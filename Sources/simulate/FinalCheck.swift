@@ -73,10 +73,10 @@ struct FinalCheck<Base: ClipStore> {
         let requests = world.upstream.stream.mp4Requests(of: plan.uid)
         let outside = watch.outsideMoves(of: plan.uid)
         let failures = plan.mp4 == nil ? 0 : 4
-        // Each may have cost an answer, or its note.
+        // Each may have cost an answer, or its note; and an operator may have the MP4 asked for again.
         let faults = watch.strikes(
             .serverError, .limited, .reset, .lostAnswer, .truncation, .storeError, .lostCommitAnswer, .crash, .pause,
-            .clockJump)
+            .clockJump, .operator)
         // Whoever is sent from outside to fetch an MP4 before it is there asks for it with each try.
         if outside == 0, requests > 1 + faults + failures {
             watch.found(
