@@ -42,6 +42,7 @@ struct Fuzzer {
         do throws(BrokenPromise) {
             _ = try target?.run(bytes)
         } catch {
+            // A trap is how a target tells libFuzzer that this input is a finding.
             fatalError("broken promise: \(error)")
         }
     }

@@ -28,6 +28,23 @@ wrong_option() {
     exit 64
 }
 
+needs_value() {
+    [[ $# -ge 2 ]] || wrong_option "$1 needs a value"
+}
+
+# Takes the first of the arguments, with its value, as an option that rounds of any kind have.
+take_common_option() {
+    case "$1" in
+        --rounds | --folder | --json) needs_value "$@" ;;
+        *) wrong_option "unknown option \"$1\"" ;;
+    esac
+    case "$1" in
+        --rounds) rounds=$2 ;;
+        --folder) parent=$2 ;;
+        --json) json=$(realpath -- "$2") ;;
+    esac
+}
+
 check_number() {
     [[ "$2" =~ ^[1-9][0-9]*$ ]] || wrong_option "$1 is \"$2\"; accepted is a number from 1"
 }

@@ -56,18 +56,20 @@ read_ingest_options() {
                 peers=
                 shift
                 ;;
-            --rounds | --seconds | --connections | --folder | --json)
-                [[ $# -ge 2 ]] || wrong_option "$1 needs a value"
-                case "$1" in
-                    --rounds) rounds=$2 ;;
-                    --seconds) seconds=$2 ;;
-                    --connections) connections=$2 ;;
-                    --folder) parent=$2 ;;
-                    --json) json=$(realpath -- "$2") ;;
-                esac
+            --seconds)
+                needs_value "$@"
+                seconds=$2
                 shift 2
                 ;;
-            *) wrong_option "unknown option \"$1\"" ;;
+            --connections)
+                needs_value "$@"
+                connections=$2
+                shift 2
+                ;;
+            *)
+                take_common_option "$@"
+                shift 2
+                ;;
         esac
     done
     check_number --rounds "$rounds"

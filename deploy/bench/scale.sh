@@ -31,17 +31,15 @@ scale() {
                 usage_scale
                 exit 0
                 ;;
-            --sizes | --rounds | --folder | --json)
-                [[ $# -ge 2 ]] || wrong_option "$1 needs a value"
-                case "$1" in
-                    --sizes) sizes=$2 ;;
-                    --rounds) rounds=$2 ;;
-                    --folder) parent=$2 ;;
-                    --json) json=$(realpath -- "$2") ;;
-                esac
+            --sizes)
+                needs_value "$@"
+                sizes=$2
                 shift 2
                 ;;
-            *) wrong_option "unknown option \"$1\"" ;;
+            *)
+                take_common_option "$@"
+                shift 2
+                ;;
         esac
     done
     check_number --rounds "$rounds"

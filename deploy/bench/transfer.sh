@@ -43,19 +43,25 @@ read_transfer_options() {
                 usage_transfer
                 exit 0
                 ;;
-            --size | --rounds | --tables | --tools | --folder | --json)
-                [[ $# -ge 2 ]] || wrong_option "$1 needs a value"
-                case "$1" in
-                    --size) size=$2 ;;
-                    --rounds) rounds=$2 ;;
-                    --tables) tables=$2 ;;
-                    --tools) tool_names=$2 ;;
-                    --folder) parent=$2 ;;
-                    --json) json=$(realpath -- "$2") ;;
-                esac
+            --size)
+                needs_value "$@"
+                size=$2
                 shift 2
                 ;;
-            *) wrong_option "unknown option \"$1\"" ;;
+            --tables)
+                needs_value "$@"
+                tables=$2
+                shift 2
+                ;;
+            --tools)
+                needs_value "$@"
+                tool_names=$2
+                shift 2
+                ;;
+            *)
+                take_common_option "$@"
+                shift 2
+                ;;
         esac
     done
     [[ "$size" =~ ^[1-9][0-9]*([KMG]iB)?$ ]] || wrong_option "--size is \"$size\"; accepted are 1GiB, 64MiB, 1048576"
