@@ -38,11 +38,14 @@ public struct TraceID: RawRepresentable, Sendable, Hashable, CustomStringConvert
     /// A new one.
     public static func random() -> TraceID {
         var generator = SystemRandomNumberGenerator()
-        let halves = [generator.next() | 1, generator.next()].map { half in
-            let digits = String(half, radix: 16)
-            return String(repeating: "0", count: 16 - digits.count) + digits
-        }
-        return TraceID(rawValue: halves.joined())!  // Thirty-two digits, one of them odd.
+        let halves = [generator.next() | 1, generator.next()]  // Not all zero.
+        let digits = halves.flatMap { half in stride(from: 60, through: 0, by: -4).map { half >> $0 & 0xF } }
+        return TraceID(digits: digits)
+    }
+
+    private init(digits: [UInt64]) {
+        let hexadecimal = Array("0123456789abcdef".utf8)
+        rawValue = String(decoding: digits.map { hexadecimal[Int($0)] }, as: UTF8.self)
     }
 
     public var description: String { rawValue }

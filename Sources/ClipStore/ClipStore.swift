@@ -62,6 +62,8 @@ public protocol StoreTransaction {
 
     /// The clip's row, met by the bridge or not.
     func clip(_ uid: ClipUID) throws -> ClipRecord?
+    /// Whether the bridge has met the clip, or had met it before its row was removed.
+    func isMet(_ uid: ClipUID) throws -> Bool
     /// Newest change first; `before` is the change sequence of the last one seen.
     func clips(status: ClipStatus?, before: Int64?, limit: Int) throws -> [ClipRecord]
     /// Oldest change first, after the given change sequence.
@@ -190,6 +192,7 @@ public protocol StoreTransaction {
 extension StoreTransaction {
     public var now: Timestamp? { nil }
     public func lock(_ uids: [ClipUID]) throws {}
+    public func isMet(_ uid: ClipUID) throws -> Bool { try clip(uid)?.isMet ?? false }
 }
 
 /// What a store could not do.

@@ -2,21 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import ClipLifecycle
-import FoundationEssentials
 
 /// Details as the text of a column.
 package enum DetailsText {
-    /// Keys in order, so that the same details are the same text.
-    package static func encode(_ details: Details) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(details), as: UTF8.self)
-    }
+    package static func encode(_ details: Details) -> String { JSONValue.object(details).json }
 
     /// The object in the text; empty for null and for what is no object.
     package static func decodeObject(_ text: String?) -> Details {
-        guard let text, let details = try? JSONDecoder().decode(Details.self, from: Data(text.utf8)) else { return [:] }
-        return details
+        text.flatMap { JSONValue(json: Array($0.utf8))?.objectValue } ?? [:]
     }
 }
 

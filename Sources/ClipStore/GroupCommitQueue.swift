@@ -7,9 +7,30 @@ import NIOConcurrencyHelpers
 /// Lets deliveries that arrive while a commit runs go into the next one together: one sync of the disk serves many,
 /// and none is acknowledged before its own.
 package final class GroupCommitQueue: Sendable {
-    package typealias Commit = @Sendable ([NewDelivery]) async throws -> [DeliveryReceipt]
+    /// Stores what `batch` gives. It is asked as late as can be, because what comes until then goes with it.
+    package typealias Commit = @Sendable (_ batch: Batch) async throws -> [DeliveryReceipt]
 
-    private struct Waiting: Sendable {
+    /// What goes into one commit.
+    package final class Batch: Sendable {
+        private let queue: GroupCommitQueue
+        private let taken = NIOLockedValueBox<[Waiting]?>(nil)
+
+        fileprivate init(of queue: GroupCommitQueue) { self.queue = queue }
+
+        /// The same ones whenever it is called, and at least one.
+        package func deliveries() -> [NewDelivery] { waiting().map(\.delivery) }
+
+        fileprivate func waiting() -> [Waiting] {
+            taken.withLockedValue { taken in
+                if let taken { return taken }
+                let batch = queue.take()
+                taken = batch
+                return batch
+            }
+        }
+    }
+
+    fileprivate struct Waiting: Sendable {
         var delivery: NewDelivery
         var continuation: CheckedContinuation<DeliveryReceipt, any Error>
     }
@@ -38,22 +59,28 @@ package final class GroupCommitQueue: Sendable {
     }
 
     private func drain(by commit: Commit) async {
-        while let batch = nextBatch() {
+        while hasMore() {
+            let batch = Batch(of: self)
             do {
-                let receipts = try await commit(batch.map(\.delivery))
-                for (waiting, receipt) in zip(batch, receipts) { waiting.continuation.resume(returning: receipt) }
+                let receipts = try await commit(batch)
+                for (waiting, receipt) in zip(batch.waiting(), receipts) {
+                    waiting.continuation.resume(returning: receipt)
+                }
             } catch {
-                for waiting in batch { waiting.continuation.resume(throwing: error) }
+                for waiting in batch.waiting() { waiting.continuation.resume(throwing: error) }
             }
         }
     }
 
-    private func nextBatch() -> [Waiting]? {
+    private func hasMore() -> Bool {
         state.withLockedValue { state in
-            guard !state.waiting.isEmpty else {
-                state.isCommitting = false
-                return nil
-            }
+            state.isCommitting = !state.waiting.isEmpty
+            return state.isCommitting
+        }
+    }
+
+    private func take() -> [Waiting] {
+        state.withLockedValue { state in
             let batch = Array(state.waiting.prefix(batchMax))
             state.waiting.removeFirst(batch.count)
             return batch

@@ -61,7 +61,7 @@ public struct LedgerScript: Sendable {
         _ signal: Signal, delivery: Int64, at now: Timestamp, in store: some StoreTransaction
     ) throws {
         try store.lock([signal.uid])
-        if let row = try store.clip(signal.uid), !row.isMet, let status = row.status,
+        if try !store.isMet(signal.uid), let row = try store.clip(signal.uid), let status = row.status,
             try !store.pendingEntries(of: signal.uid).contains(where: { $0.isAdoption(at: status) })
         {
             let adoption = Signal(uid: signal.uid, source: .external, status: status)

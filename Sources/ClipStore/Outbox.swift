@@ -151,6 +151,6 @@ enum StatusChange {
         let whole: Details = [
             "type": .string(type), "timestamp": .string(now.rfc3339), "data": .object(data),
         ]
-        return Array(try DetailsText.encode(whole).utf8)
+        return Array(DetailsText.encode(whole).utf8)
     }
 }

@@ -59,8 +59,8 @@ extension StreamClient {
         priority: RequestPriority
     ) async throws(StreamError) -> StreamPage {
         let call = Call(endpoint: endpoint, method: .get, path: "?\(query)", priority: priority)
-        let entries = try await result([Lenient<StreamVideo>].self, of: call) ?? []
-        let videos = entries.compactMap(\.value)
+        let entries = try await result(StreamList<StreamVideo>.self, of: call)?.elements ?? []
+        let videos = entries.compactMap(\.self)
         return StreamPage(videos: videos, unreadable: entries.count - videos.count)
     }
 }
@@ -123,14 +123,16 @@ extension StreamClient {
         return token
     }
 
-    static func json(_ object: [String: JSONValue]) -> [UInt8] {
-        // Encoding a value of ours can not fail: it holds no number that JSON has not.
-        (try? JSONEncoder().encode(JSONValue.object(object))).map(Array.init) ?? []
-    }
+    static func json(_ object: [String: JSONValue]) -> [UInt8] { Array(JSONValue.object(object).json.utf8) }
 }
 
-private struct StreamToken: Decodable {
+private struct StreamToken: StreamResult {
     var token: String
+
+    init?(json: JSONValue) {
+        guard let token = json.objectValue?["token"]?.stringValue else { return nil }
+        self.token = token
+    }
 }
 
 // MARK: Webhook subscription
@@ -177,22 +179,14 @@ extension StreamClient {
     }
 }
 
-private struct WebhookAnswer: Decodable {
+private struct WebhookAnswer: StreamResult {
     var webhook: StreamWebhook?
 
-    private enum Keys: String, CodingKey {
-        case notificationUrl, secret, modified
+    init?(json: JSONValue) {
+        guard let object = json.objectValue else { return nil }
         // Real answers carry both spellings.
-        case snakeURL = "notification_url"
-    }
-
-    init(from decoder: any Decoder) throws {
-        let object = try decoder.container(keyedBy: Keys.self)
-        guard let url = object.lenientText(.notificationUrl) ?? object.lenientText(.snakeURL) else { return }
+        guard let url = object.text("notificationUrl") ?? object.text("notification_url") else { return }
         webhook = StreamWebhook(
-            notificationURL: url,
-            secret: object.lenientText(.secret),
-            modified: object.lenientText(.modified).flatMap(Timestamp.init(rfc3339:))
-        )
+            notificationURL: url, secret: object.text("secret"), modified: object.time("modified"))
     }
 }

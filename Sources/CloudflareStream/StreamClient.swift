@@ -54,18 +54,16 @@ package struct StreamClient: Sendable {
     }
 
     /// Sends the call and reads `result` of the answer; nil where there is none.
-    func result<Result: Decodable>(_ type: Result.Type, of call: Call) async throws(StreamError) -> Result? {
+    func result<Result: StreamResult>(_ type: Result.Type, of call: Call) async throws(StreamError) -> Result? {
         try Self.result(type, in: await send(call), endpoint: call.endpoint, now: clock.now())
     }
 
     /// Reads `result` of an answer, whatever that holds. Pure.
-    static func result<Result: Decodable>(
+    static func result<Result: StreamResult>(
         _ type: Result.Type, in answer: OutboundResponse, endpoint: StreamEndpoint, now: Timestamp
     ) throws(StreamError) -> Result? {
         guard answer.isSuccess else { throw StreamError(answer: answer, endpoint: endpoint, now: now) }
-        guard answer.isJSON,
-            let envelope = try? JSONDecoder().decode(StreamEnvelope<Result>.self, from: Data(answer.body))
-        else {
+        guard let envelope = StreamEnvelope(answer) else {
             throw .unexpected(
                 endpoint,
                 status: answer.status,
@@ -76,10 +74,11 @@ package struct StreamClient: Sendable {
             let reason = DisplayText.bounded(envelope.errors.first?.message ?? "no reason given", lengthMax: 200)
             throw .unexpected(endpoint, status: answer.status, why: "without success: \(reason)")
         }
-        guard !envelope.isResultUnreadable else {
+        guard let json = envelope.result else { return nil }
+        guard let result = Result(json: json) else {
             throw .unexpected(endpoint, status: answer.status, why: "its result can not be read")
         }
-        return envelope.result
+        return result
     }
 
     private func send(_ call: Call) async throws(StreamError) -> OutboundResponse {

@@ -21,35 +21,27 @@ package struct StreamDownload: Sendable, Equatable {
     package var state: CloudflareDownloadState? { status.flatMap(CloudflareDownloadState.init) }
 }
 
-extension StreamDownload: Decodable {
-    private enum Keys: String, CodingKey {
-        case status, percentComplete, url
-    }
-
-    package init(from decoder: any Decoder) throws {
-        let object = try decoder.container(keyedBy: Keys.self)
-        status = object.lenientText(.status)
-        percentComplete = object.lenientNumber(.percentComplete)
-        url = object.lenientText(.url)
+extension StreamDownload: StreamResult {
+    package init?(json: JSONValue) {
+        guard let object = json.objectValue else { return nil }
+        status = object.text("status")
+        percentComplete = object["percentComplete"]?.numberValue
+        url = object.text("url")
     }
 }
 
 /// What the downloads API answers as `result`: downloads by type, or, as once documented, the only one flat.
 /// An empty object means that none was asked for.
-package struct StreamDownloads: Sendable, Equatable, Decodable {
+package struct StreamDownloads: Sendable, Equatable, StreamResult {
     /// The MP4, type `default`; others, such as `audio`, are not ours.
     package var video: StreamDownload?
 
-    private enum Keys: String, CodingKey {
-        case `default`, status
-    }
-
-    package init(from decoder: any Decoder) throws {
-        let object = try decoder.container(keyedBy: Keys.self)
-        if let typed = object.lenient(StreamDownload.self, .default) {
+    package init?(json: JSONValue) {
+        guard let object = json.objectValue else { return nil }
+        if let typed = object["default"].flatMap(StreamDownload.init(json:)) {
             video = typed
-        } else if object.lenientText(.status) != nil {
-            video = try StreamDownload(from: decoder)
+        } else if object.text("status") != nil {
+            video = StreamDownload(json: json)
         }
     }
 }

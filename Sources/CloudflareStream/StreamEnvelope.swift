@@ -2,58 +2,46 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ClipLifecycle
-import FoundationEssentials
 import HTTPTypes
 import OutboundHTTP
 
 /// What is around every answer of Cloudflare's API.
-struct StreamEnvelope<Result: Decodable>: Decodable {
+struct StreamEnvelope {
     var success: Bool?
     var errors: [StreamAPIMessage]
-    var result: Result?
-    /// `result` is there and not null, but is no `Result`.
-    var isResultUnreadable: Bool
+    /// Nil also for null.
+    var result: JSONValue?
 
-    private enum Keys: String, CodingKey {
-        case success, errors, result
-    }
-
-    init(from decoder: any Decoder) throws {
-        let object = try decoder.container(keyedBy: Keys.self)
-        success = object.lenient(Bool.self, .success)
-        errors = object.lenient([Lenient<StreamAPIMessage>].self, .errors)?.compactMap(\.value) ?? []
-        result = object.lenient(Result.self, .result)
-        isResultUnreadable =
-            result == nil && object.contains(.result) && (try? object.decodeNil(forKey: .result)) != true
+    /// - Returns: nil when the answer is not the API's.
+    init?(_ answer: OutboundResponse) {
+        guard answer.isJSON, let object = JSONValue(json: answer.body)?.objectValue else { return nil }
+        success = object["success"]?.boolValue
+        errors = object["errors"].flatMap(StreamList<StreamAPIMessage>.init(json:))?.elements.compactMap(\.self) ?? []
+        if let given = object["result"], given != .null { result = given }
     }
 }
 
 /// One entry of `errors`.
-struct StreamAPIMessage: Decodable {
+struct StreamAPIMessage: StreamResult {
     var code: Int?
     var message: String?
 
-    private enum Keys: String, CodingKey {
-        case code, message
-    }
-
-    init(from decoder: any Decoder) throws {
-        let object = try decoder.container(keyedBy: Keys.self)
-        code = object.lenientWhole(.code).flatMap(Int.init(exactly:))
-        message = object.lenientText(.message)
+    init?(json: JSONValue) {
+        guard let object = json.objectValue else { return nil }
+        code = object.whole("code").flatMap(Int.init(exactly:))
+        message = object.text("message")
     }
 }
 
 /// A result that is of no interest.
-struct Anything: Decodable {
-    init(from decoder: any Decoder) {}
+struct Anything: StreamResult {
+    init(json: JSONValue) {}
 }
 
 extension StreamError {
     /// Reads an answer that is no success. It never fails on the body: edge answers are HTML or plain text.
     init(answer: OutboundResponse, endpoint: StreamEndpoint, now: Timestamp) {
-        let envelope =
-            answer.isJSON ? try? JSONDecoder().decode(StreamEnvelope<Anything>.self, from: Data(answer.body)) : nil
+        let envelope = StreamEnvelope(answer)
         self.init(
             answer: answer,
             endpoint: endpoint,

@@ -10,19 +10,33 @@ package enum StreamURL {
     /// Whether the URL is one that may be stored: `http(s)`, no query, no fragment, no user, and the clip's own uid as
     /// a segment of its path. A private video's token stands in the uid's place or in the query.
     package static func isPlain(_ text: String, of uid: ClipUID) -> Bool {
-        guard text.utf8.count <= lengthMax, text.utf8.allSatisfy({ (0x21...0x7E).contains($0) }),
-            let rest = afterScheme(text), !rest.contains(where: { "?#@\\\"<>".contains($0) })
-        else { return false }
-        let parts = rest.split(separator: "/", omittingEmptySubsequences: false)
+        let bytes = text.utf8
+        guard bytes.count <= lengthMax, let rest = afterScheme(bytes), rest.allSatisfy(isPlain) else { return false }
+        let parts = rest.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
         guard let host = parts.first, !host.isEmpty else { return false }
-        return parts.dropFirst().contains { $0 == uid.rawValue }
+        return parts.dropFirst().contains { $0.elementsEqual(uid.rawValue.utf8) }
     }
 
-    private static func afterScheme(_ text: String) -> Substring? {
-        for scheme in ["https://", "http://"] where text.lowercased().hasPrefix(scheme) {
-            return text.dropFirst(scheme.count)
+    private static func afterScheme(_ bytes: String.UTF8View) -> Substring.UTF8View? {
+        for scheme in ["https://", "http://"] {
+            let start = bytes.prefix(scheme.utf8.count)
+            let isScheme = zip(start, scheme.utf8).allSatisfy { byte, expected in
+                byte == expected || expected >= UInt8(ascii: "a") && byte | 0x20 == expected
+            }
+            if isScheme, start.count == scheme.utf8.count {
+                return bytes.dropFirst(start.count)
+            }
         }
         return nil
+    }
+
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "?"), UInt8(ascii: "#"), UInt8(ascii: "@"), UInt8(ascii: "\\"), UInt8(ascii: "\""),
+            UInt8(ascii: "<"), UInt8(ascii: ">"):
+            false
+        default: (0x21...0x7E).contains(byte)
+        }
     }
 }
 
@@ -30,6 +44,8 @@ package enum StreamURL {
 package enum DisplayText {
     /// Without control characters, and cut at `lengthMax` characters.
     package static func bounded(_ text: String, lengthMax: Int) -> String {
+        let isPlain = text.utf8.allSatisfy { (0x20...0x7E).contains($0) }
+        if isPlain, text.utf8.count <= lengthMax { return text }
         let visible = text.unicodeScalars.prefix(lengthMax * 4).filter { !$0.properties.isControl }
         let clean = String(String.UnicodeScalarView(visible))
         return clean.count <= lengthMax ? clean : clean.prefix(lengthMax - 1) + "…"

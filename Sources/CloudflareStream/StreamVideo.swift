@@ -27,8 +27,7 @@ package struct StreamVideo: Sendable, Equatable {
     package var sizeBytes: Int64?
     package var name: String?
     package var liveInput: String?
-    package var created: Timestamp?
-    package var modified: Timestamp?
+    private var createdText: String?
     /// The MP4, where the object tells of it: Cloudflare's own never does, our "MP4 ready" event does.
     package var download: StreamDownload?
 
@@ -39,52 +38,40 @@ package struct StreamVideo: Sendable, Equatable {
     }
 }
 
-extension StreamVideo: Decodable {
-    private enum Keys: String, CodingKey {
-        case uid, status, readyToStream, requireSignedURLs, thumbnail, playback, duration, size, meta, liveInput,
-            created
-        case modified, downloads
+extension StreamVideo {
+    /// Read only when asked for: no webhook's is.
+    package var created: Timestamp? { createdText.flatMap(Timestamp.init(rfc3339:)) }
+}
+
+extension StreamVideo: StreamResult {
+    package init?(json: JSONValue) {
+        guard let object = json.objectValue else { return nil }
+        self.init(members: object)
     }
 
-    private enum StatusKeys: String, CodingKey {
-        case state, pctComplete, step, errorReasonCode, errorReasonText
-        // The spelling of the documented error sample, beside that of the specification.
-        case errReasonCode, errReasonText
-    }
-
-    private enum PlaybackKeys: String, CodingKey {
-        case hls, dash
-    }
-
-    private enum MetaKeys: String, CodingKey {
-        case name
-    }
-
-    package init(from decoder: any Decoder) throws {
-        let object = try decoder.container(keyedBy: Keys.self)
-        self.init(uid: try object.decode(ClipUID.self, forKey: .uid))
-        readyToStream = object.lenient(Bool.self, .readyToStream)
-        requireSignedURLs = object.lenient(Bool.self, .requireSignedURLs) ?? false
-        thumbnail = object.lenientText(.thumbnail)
-        durationSeconds = object.lenientNumber(.duration).flatMap { $0 >= 0 ? $0 : nil }
-        sizeBytes = object.lenientWhole(.size)
-        liveInput = object.lenientText(.liveInput)
-        created = object.lenientText(.created).flatMap(Timestamp.init(rfc3339:))
-        modified = object.lenientText(.modified).flatMap(Timestamp.init(rfc3339:))
-        download = object.lenient(StreamDownloads.self, .downloads)?.video
-        if let meta = try? object.nestedContainer(keyedBy: MetaKeys.self, forKey: .meta) {
-            name = meta.lenientText(.name)
+    package init?(members object: [String: JSONValue]) {
+        guard let uid = object["uid"]?.stringValue.flatMap({ ClipUID($0) }) else { return nil }
+        self.init(uid: uid)
+        readyToStream = object["readyToStream"]?.boolValue
+        requireSignedURLs = object["requireSignedURLs"]?.boolValue ?? false
+        thumbnail = object.text("thumbnail")
+        durationSeconds = object["duration"]?.numberValue.flatMap { $0 >= 0 ? $0 : nil }
+        sizeBytes = object.whole("size")
+        liveInput = object.text("liveInput")
+        createdText = object.text("created")
+        download = object["downloads"].flatMap(StreamDownloads.init(json:))?.video
+        name = object.members("meta")?.text("name")
+        if let playback = object.members("playback") {
+            hls = playback.text("hls")
+            dash = playback.text("dash")
         }
-        if let playback = try? object.nestedContainer(keyedBy: PlaybackKeys.self, forKey: .playback) {
-            hls = playback.lenientText(.hls)
-            dash = playback.lenientText(.dash)
-        }
-        if let status = try? object.nestedContainer(keyedBy: StatusKeys.self, forKey: .status) {
-            state = status.lenientText(.state).map(CloudflareState.init)
-            pctComplete = status.lenientNumber(.pctComplete)
-            step = status.lenientText(.step)
-            errorReasonCode = status.lenientText(.errorReasonCode) ?? status.lenientText(.errReasonCode)
-            errorReasonText = status.lenientText(.errorReasonText) ?? status.lenientText(.errReasonText)
+        if let status = object.members("status") {
+            state = status.text("state").map(CloudflareState.init)
+            pctComplete = status["pctComplete"]?.numberValue
+            step = status.text("step")
+            // The second is the spelling of the documented error sample, the first that of the specification.
+            errorReasonCode = status.text("errorReasonCode") ?? status.text("errReasonCode")
+            errorReasonText = status.text("errorReasonText") ?? status.text("errReasonText")
         }
     }
 }

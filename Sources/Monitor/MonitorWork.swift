@@ -37,6 +37,9 @@ extension Monitor {
         }
     }
 
+    /// How many outcomes one transaction takes: a delivery that comes meanwhile waits for it.
+    private static var finishedMax: Int { 20 }
+
     /// Actions that have a free slot.
     private var open: [Action] { Action.allCases.filter { slots.free(for: $0) > 0 } }
 
@@ -93,7 +96,11 @@ extension Monitor {
             ActionFailure(code: "no_outcome", message: "the action gave no outcome", isRetryable: true))
         let finished = batch.map { (request: $0, outcome: outcomes[$0.uid] ?? missing) }
         // Not a child task: what was cancelled has to give its leases back all the same.
-        await Task { await self.finish(finished) }.value
+        await Task {
+            for start in stride(from: 0, to: finished.count, by: Self.finishedMax) {
+                await self.finish(Array(finished[start..<min(start + Self.finishedMax, finished.count)]))
+            }
+        }.value
     }
 
     private func finish(_ batch: [(request: ActionRequest, outcome: ActionOutcome)]) async {

@@ -1,6 +1,7 @@
 // clipbridge
 // SPDX-License-Identifier: Apache-2.0
 
+import ClipLifecycle
 import ClipStore
 import NIOConcurrencyHelpers
 import NIOCore
@@ -12,7 +13,7 @@ struct ClipEvent: Sendable {
 
     init(_ clip: ClipRecord) {
         var frame = ByteBuffer(string: "id: \(clip.changeSeq)\nevent: clip\ndata: ")
-        frame.writeBytes(clip.json.encoded)
+        frame.writeString(clip.json.json)
         frame.writeString("\n\n")
         self.seq = clip.changeSeq
         self.frame = frame

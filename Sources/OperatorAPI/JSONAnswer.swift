@@ -14,21 +14,13 @@ extension Response {
     ) -> Response {
         Response(
             status: status, headers: [.contentType: contentType, .cacheControl: "no-store"],
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: value.encoded)))
+            body: ResponseBody(byteBuffer: ByteBuffer(string: value.json)))
     }
 }
 
 extension JSONValue {
     init(_ text: String?) { self = text.map(JSONValue.string) ?? .null }
     init(_ time: Timestamp) { self = .string(time.rfc3339) }
-
-    /// One line of JSON, keys in order.
-    var encoded: [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        // A value of ours holds no number that JSON has not, so encoding it can not fail.
-        return (try? encoder.encode(self)).map { Array($0) } ?? []
-    }
 }
 
 extension ClipRecord {

@@ -14,7 +14,7 @@ extension Request {
     /// The body as a JSON object.
     func jsonObject() async throws -> [String: JSONValue] {
         let bytes = try await bytes(atMost: Self.bodyBytesMax)
-        guard let object = try? JSONDecoder().decode([String: JSONValue].self, from: Data(bytes)) else {
+        guard let object = JSONValue(json: bytes)?.objectValue else {
             throw Problem.badRequest("the body is not a JSON object")
         }
         return object

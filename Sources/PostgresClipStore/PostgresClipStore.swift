@@ -104,7 +104,7 @@ public final class PostgresClipStore: ClipStore {
         try await deliveries.commit(delivery) { batch in
             let context = self.context(isReadOnly: false)
             return try await self.mapped("the delivery could not be stored") {
-                try await self.deliverySession.transaction(context) { try Self.record(batch, in: $0) }
+                try await self.deliverySession.transaction(context) { try Self.record(batch.deliveries(), in: $0) }
             }
         }
     }

@@ -219,7 +219,7 @@ public final class PostgresTransaction: StoreTransaction {
     ) throws -> String? {
         guard case .at(let status) = machine.position else { return "a clip needs a status" }
         known[uid] = nil
-        let table = [PostgresValue.text(uid.rawValue), .text(status.rawValue), .text(try Self.jsonb(patch))]
+        let table = [PostgresValue.text(uid.rawValue), .text(status.rawValue), .text(Self.jsonb(patch))]
         let refusal = try guarded {
             let updated = try self.execute(
                 "UPDATE \(self.schema.table.sql) AS c SET status = $2, "
@@ -265,7 +265,7 @@ public final class PostgresTransaction: StoreTransaction {
                     WHERE uid = $9 AND EXISTS (SELECT FROM moved)
                     """,
                     [
-                        .text(uid.rawValue), .text(status.rawValue), .text(try Self.jsonb(patch)),
+                        .text(uid.rawValue), .text(status.rawValue), .text(Self.jsonb(patch)),
                         .text(from.rawValue), .text(status.rawValue), .init(machine.failedFrom?.rawValue),
                         .init(machine.progress), .init(now), .text(uid.rawValue),
                     ]
@@ -277,8 +277,8 @@ public final class PostgresTransaction: StoreTransaction {
     }
 
     /// `jsonb` has no zero character.
-    private static func jsonb(_ details: Details) throws -> String {
-        try DetailsText.encode(details).replacing("\\u0000", with: "\\ufffd")
+    private static func jsonb(_ details: Details) -> String {
+        DetailsText.encode(details).replacing("\\u0000", with: "\\ufffd")
     }
 
     /// Runs statements that the application's table may refuse.
@@ -446,7 +446,7 @@ public final class PostgresTransaction: StoreTransaction {
             """,
             [
                 .text(signal.uid.rawValue), .init(now), .text(signal.source.rawValue), .text(kind), .init(word),
-                .init(signal.percent), .text(try DetailsText.encode(signal.details)), .init(delivery),
+                .init(signal.percent), .text(DetailsText.encode(signal.details)), .init(delivery),
                 .init(signal.trace?.rawValue),
             ])
         guard let seq = inserted.row?.integer("seq") else {
@@ -910,7 +910,7 @@ public final class PostgresTransaction: StoreTransaction {
             [
                 .init(entry.seq), .text(entry.signal.uid.rawValue), .init(entry.at),
                 .text(entry.signal.source.rawValue), .text(kind), .init(entry.requestedStatus ?? word),
-                .init(entry.signal.percent), .text(try DetailsText.encode(entry.signal.details)),
+                .init(entry.signal.percent), .text(DetailsText.encode(entry.signal.details)),
                 .init(entry.delivery.flatMap { Int64($0) }), .init(entry.outcome?.rawValue),
                 .init(entry.reason?.rawValue), .init(entry.from?.rawValue), .init(entry.to?.rawValue),
                 .init(stored.epoch), .init(stored.decidedAt), .init(entry.signal.trace?.rawValue),
@@ -920,7 +920,7 @@ public final class PostgresTransaction: StoreTransaction {
     public func restore(_ clip: ClipRecord) throws {
         known[clip.uid] = nil
         let table = [
-            PostgresValue.text(clip.uid.rawValue), .init(clip.statusWord), .text(try Self.jsonb(clip.details)),
+            PostgresValue.text(clip.uid.rawValue), .init(clip.statusWord), .text(Self.jsonb(clip.details)),
         ]
         let updated = try execute(
             "UPDATE \(schema.table.sql) AS c SET status = $2, processing_details = $3 WHERE \(uidColumn) = $1", table)

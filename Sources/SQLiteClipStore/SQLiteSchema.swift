@@ -227,6 +227,11 @@ struct SQLiteSchema: Sendable {
         CREATE INDEX clipbridge_outbox_due ON clipbridge_outbox (target, due_at);
         CREATE INDEX clipbridge_outbox_clip ON clipbridge_outbox (target, uid, id);
         """,
+        // 5: the ledger knows a clip's deliveries, and an index of all of them made every delivery dearer.
+        """
+        DROP INDEX clipbridge_deliveries_uid;
+        CREATE INDEX clipbridge_deliveries_apart ON clipbridge_deliveries (uid, id) WHERE outcome <> 'accepted';
+        """,
     ]
 }
 

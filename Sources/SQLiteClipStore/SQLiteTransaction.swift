@@ -79,6 +79,12 @@ public struct SQLiteTransaction: StoreTransaction {
         try all("\(clipsFromTable) WHERE c.\(schema.uidColumn.sql) = ?", [uid.rawValue], Self.clip).first
     }
 
+    public func isMet(_ uid: ClipUID) throws -> Bool {
+        try Bool.fetchOne(
+            try database.cachedStatement(sql: "SELECT 1 FROM clipbridge_clips WHERE uid = ?"),
+            arguments: [uid.rawValue]) ?? false
+    }
+
     public func clips(status: ClipStatus?, before: Int64?, limit: Int) throws -> [ClipRecord] {
         let found =
             if let status {
@@ -153,7 +159,7 @@ public struct SQLiteTransaction: StoreTransaction {
         _ uid: ClipUID, machine: ClipStateMachine, patch: Details, at now: Timestamp
     ) throws -> String? {
         guard case .at(let status) = machine.position else { return "a clip needs a status" }
-        let json = try DetailsText.encode(patch)
+        let json = DetailsText.encode(patch)
         do {
             try execute(
                 "UPDATE \(schema.table.sql) SET status = ?, processing_details = \(Self.patched) "
@@ -189,7 +195,7 @@ public struct SQLiteTransaction: StoreTransaction {
             try execute(
                 "UPDATE \(schema.table.sql) SET status = ?, processing_details = \(Self.patched) "
                     + "WHERE \(schema.uidColumn.sql) = ? AND status = ?",
-                [status.rawValue, try DetailsText.encode(patch), uid.rawValue, from.rawValue])
+                [status.rawValue, DetailsText.encode(patch), uid.rawValue, from.rawValue])
         } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
             return false
         }
@@ -302,8 +308,13 @@ public struct SQLiteTransaction: StoreTransaction {
         let found =
             if let uid {
                 try rows(
-                    "SELECT * FROM clipbridge_deliveries WHERE uid = ? AND id < ? ORDER BY id DESC LIMIT ?",
-                    [uid.rawValue, before ?? .max, limit])
+                    """
+                    SELECT * FROM clipbridge_deliveries WHERE id IN (
+                        SELECT delivery FROM clipbridge_signals WHERE uid = ?1 AND delivery < ?2
+                        UNION ALL
+                        SELECT id FROM clipbridge_deliveries WHERE uid = ?1 AND outcome <> 'accepted' AND id < ?2)
+                    ORDER BY id DESC LIMIT ?3
+                    """, [uid.rawValue, before ?? .max, limit])
             } else {
                 try rows(
                     "SELECT * FROM clipbridge_deliveries WHERE id < ? ORDER BY id DESC LIMIT ?",
@@ -342,7 +353,7 @@ public struct SQLiteTransaction: StoreTransaction {
             """,
             [
                 signal.uid.rawValue, now.milliseconds, signal.source.rawValue, kind, word, signal.percent,
-                try DetailsText.encode(signal.details), delivery, signal.trace?.rawValue,
+                DetailsText.encode(signal.details), delivery, signal.trace?.rawValue,
             ])
     }
 
@@ -701,7 +712,7 @@ public struct SQLiteTransaction: StoreTransaction {
             """,
             [
                 entry.seq, entry.signal.uid.rawValue, entry.at.milliseconds, entry.signal.source.rawValue, kind,
-                entry.requestedStatus ?? word, entry.signal.percent, try DetailsText.encode(entry.signal.details),
+                entry.requestedStatus ?? word, entry.signal.percent, DetailsText.encode(entry.signal.details),
                 entry.delivery.flatMap { Int64($0) }, entry.outcome?.rawValue, entry.reason?.rawValue,
                 entry.from?.rawValue, entry.to?.rawValue, stored.epoch, stored.decidedAt?.milliseconds,
                 entry.signal.trace?.rawValue,
@@ -709,7 +720,7 @@ public struct SQLiteTransaction: StoreTransaction {
     }
 
     public func restore(_ clip: ClipRecord) throws {
-        let json = try DetailsText.encode(clip.details)
+        let json = DetailsText.encode(clip.details)
         try execute(
             "UPDATE \(schema.table.sql) SET status = ?, processing_details = ? WHERE \(schema.uidColumn.sql) = ?",
             [clip.statusWord, json, clip.uid.rawValue])

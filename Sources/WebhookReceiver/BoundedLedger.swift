@@ -3,6 +3,7 @@
 
 import ClipLifecycle
 import NIOConcurrencyHelpers
+import NIOCore
 
 /// Keeps a slow or failing store from holding deliveries for ever: it lets a limited number wait, each for a limited
 /// time.
@@ -15,11 +16,25 @@ final class BoundedLedger: Sendable {
         case failed(any Error)
     }
 
+    private typealias Answer = FirstAnswer<Result<DeliveryReceipt, Failure>>
+
+    private struct State {
+        /// Deliveries that the store has not done with.
+        var waiting = 0
+        /// Who waits since when, oldest first; those that were answered stay until they are the oldest.
+        var senders: CircularBuffer<(since: Timestamp, answer: Answer)> = []
+        var isTiming = false
+
+        mutating func dropAnswered() {
+            while let first = senders.first, first.answer.isGiven { senders.removeFirst() }
+        }
+    }
+
     private let ledger: any DeliveryLedger
     private let clock: any WallClock
     private let timeLimit: Duration
     private let waitingMax: Int
-    private let waiting = NIOLockedValueBox(0)
+    private let state = NIOLockedValueBox(State())
 
     init(ledger: any DeliveryLedger, clock: any WallClock, timeLimit: Duration, waitingMax: Int) {
         self.ledger = ledger
@@ -33,11 +48,20 @@ final class BoundedLedger: Sendable {
         _ delivery: NewDelivery,
         onReceipt: @escaping @Sendable (DeliveryReceipt) -> Void
     ) async throws(Failure) -> DeliveryReceipt {
-        guard enter() else { throw .busy }
-        let first = FirstAnswer<Result<DeliveryReceipt, Failure>>()
+        let first = Answer()
+        let since = clock.now()
+        let (isIn, starts) = state.withLockedValue { state in
+            guard state.waiting < waitingMax else { return (false, false) }
+            state.waiting += 1
+            state.dropAnswered()
+            state.senders.append((since, first))
+            defer { state.isTiming = true }
+            return (true, !state.isTiming)
+        }
+        guard isIn else { throw .busy }
         // Unstructured on purpose: a store that does not heed cancellation must not keep the sender from its answer,
         // and a sender that hangs up must not undo what is being stored.
-        let work = Task {
+        Task {
             do {
                 let receipt = try await ledger.record(delivery)
                 onReceipt(receipt)
@@ -48,27 +72,31 @@ final class BoundedLedger: Sendable {
                 first.give(.failure(.failed(error)))
             }
         }
-        let timer = Task {
-            try await clock.sleep(for: timeLimit)
-            first.give(.failure(.timedOut))
-            work.cancel()
-        }
-        let answer = await first.value()
-        timer.cancel()
-        return try answer.get()
-    }
-
-    private func enter() -> Bool {
-        waiting.withLockedValue { waiting in
-            guard waiting < waitingMax else { return false }
-            waiting += 1
-            return true
-        }
+        // One for all: each has the same time.
+        if starts { Task { await endWaits() } }
+        return try await first.value().get()
     }
 
     /// Only when the store is done with it, however long ago the sender was answered.
     private func leave() {
-        waiting.withLockedValue { $0 -= 1 }
+        state.withLockedValue { $0.waiting -= 1 }
+    }
+
+    private func endWaits() async {
+        while let oldest = oldest() {
+            // A clock that is set meanwhile makes one wait longer, but not for ever.
+            let waited = min(max(clock.now() - oldest.since, .zero), timeLimit)
+            do { try await clock.sleep(for: timeLimit - waited) } catch { return }
+            oldest.answer.give(.failure(.timedOut))
+        }
+    }
+
+    private func oldest() -> (since: Timestamp, answer: Answer)? {
+        state.withLockedValue { state in
+            state.dropAnswered()
+            state.isTiming = !state.senders.isEmpty
+            return state.senders.first
+        }
     }
 }
 
@@ -85,6 +113,15 @@ private final class FirstAnswer<Value: Sendable>: Sendable {
     }
 
     private let state = NIOLockedValueBox(State.initial)
+
+    var isGiven: Bool {
+        state.withLockedValue { state in
+            switch state {
+            case .initial, .waiting: false
+            case .answered, .done: true
+            }
+        }
+    }
 
     func give(_ value: Value) {
         let continuation = state.withLockedValue { state -> CheckedContinuation<Value, Never>? in

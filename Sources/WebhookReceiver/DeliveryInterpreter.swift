@@ -3,7 +3,6 @@
 
 package import ClipLifecycle
 import CloudflareStream
-import FoundationEssentials
 
 /// Turns a verified delivery's raw body into what it says. Pure.
 package enum DeliveryInterpreter {
@@ -43,17 +42,22 @@ package enum DeliveryInterpreter {
     }
 
     package static func interpret(_ body: [UInt8]) -> Interpretation {
-        // The decoder would also take UTF-16 and UTF-32; JSON in UTF-8 holds no zero byte.
-        guard !body.contains(0), String(validating: body, as: UTF8.self) != nil,
-            let content = try? JSONDecoder().decode(Content.self, from: Data(body))
-        else { return .malformed(.bodyMalformed) }
-        switch content {
-        case .video(let video): return interpret(video)
-        case .liveEvent: return .ignored(.liveEvent, uid: nil)
-        case .test: return .ignored(.test, uid: nil)
-        case .withoutUID: return .malformed(.uidMissing)
-        case .invalidUID: return .malformed(.uidInvalid)
+        guard let object = JSONValue(json: body)?.objectValue else { return .malformed(.bodyMalformed) }
+        if let uid = object["uid"], uid != .null {
+            guard var video = StreamVideo(members: object) else { return .malformed(.uidInvalid) }
+            // The downloads API's own answer with a uid beside it.
+            video.download = video.download ?? object["result"].flatMap(StreamDownloads.init(json:))?.video
+            return interpret(video)
         }
+        if isLiveEvent(object) { return .ignored(.liveEvent, uid: nil) }
+        if object.text("text")?.hasPrefix("Hello World!") == true { return .ignored(.test, uid: nil) }
+        return .malformed(.uidMissing)
+    }
+
+    private static func isLiveEvent(_ object: [String: JSONValue]) -> Bool {
+        guard let data = object.members("data") else { return false }
+        return data.text("notification_name") == "Stream Live Input" || data.text("input_id") != nil
+            || data.text("event_type")?.hasPrefix("live_input.") == true
     }
 
     private static func interpret(_ video: StreamVideo) -> Interpretation {
@@ -75,47 +79,5 @@ package enum DeliveryInterpreter {
         case .unknown, .pendingUpload, .downloading, .queued, .inProgress, .ready, .error:
             return .ignored(.unknownState, uid: video.uid)
         }
-    }
-}
-
-/// What kinds of JSON object arrive.
-private enum Content: Decodable {
-    case video(StreamVideo)
-    case liveEvent, test, withoutUID, invalidUID
-
-    private enum Keys: String, CodingKey {
-        case uid, result, data, text
-    }
-
-    private enum DataKeys: String, CodingKey {
-        case notificationName = "notification_name"
-        case inputID = "input_id"
-        case eventType = "event_type"
-    }
-
-    init(from decoder: any Decoder) throws {
-        let object = try decoder.container(keyedBy: Keys.self)
-        if object.contains(.uid), (try? object.decodeNil(forKey: .uid)) != true {
-            guard object.lenient(ClipUID.self, .uid) != nil else {
-                self = .invalidUID
-                return
-            }
-            var video = try StreamVideo(from: decoder)
-            // The downloads API's own answer with a uid beside it.
-            video.download = video.download ?? object.lenient(StreamDownloads.self, .result)?.video
-            self = .video(video)
-        } else if Self.isLiveEvent(object) {
-            self = .liveEvent
-        } else if object.lenientText(.text)?.hasPrefix("Hello World!") == true {
-            self = .test
-        } else {
-            self = .withoutUID
-        }
-    }
-
-    private static func isLiveEvent(_ object: KeyedDecodingContainer<Keys>) -> Bool {
-        guard let data = try? object.nestedContainer(keyedBy: DataKeys.self, forKey: .data) else { return false }
-        return data.lenientText(.notificationName) == "Stream Live Input" || data.lenientText(.inputID) != nil
-            || data.lenientText(.eventType)?.hasPrefix("live_input.") == true
     }
 }

@@ -1,7 +1,7 @@
 // clipbridge
 // SPDX-License-Identifier: Apache-2.0
 
-import FoundationEssentials
+import ClipLifecycle
 import HTTPTypes
 import Hummingbird
 import NIOCore
@@ -42,13 +42,8 @@ struct WebhookAnswer: Sendable, Equatable {
     }
 
     var json: String {
-        let pairs = members.map { "\(Self.quoted($0.key)):\(Self.quoted($0.value))" }
+        let pairs = members.map { "\(JSONValue.string($0.key).json):\(JSONValue.string($0.value).json)" }
         return "{\(pairs.joined(separator: ","))}"
-    }
-
-    private static func quoted(_ text: String) -> String {
-        // A text is always JSON.
-        (try? JSONEncoder().encode(text)).map { String(decoding: $0, as: UTF8.self) } ?? "\"\""
     }
 }
 

@@ -3,12 +3,13 @@
 
 import ClipLifecycle
 import Metrics
+import NIOConcurrencyHelpers
 
 /// Counts what becomes of deliveries; everything is made once, but what has no value before the first delivery.
 struct WebhookMetrics: Sendable {
     private let counters: [WebhookAnswer.Label: Counter]
     private let commit: Metrics.Timer
-    private let factory: any MetricsFactory
+    private let lastAt: FirstUse<Gauge>
 
     init(factory: any MetricsFactory) {
         counters = Dictionary(
@@ -21,7 +22,7 @@ struct WebhookMetrics: Sendable {
                 return (label, counter)
             }
         )
-        self.factory = factory
+        lastAt = FirstUse { Gauge(label: "clipbridge_last_webhook_timestamp_seconds", factory: factory) }
         commit = Timer(label: "clipbridge_webhook_commit_seconds", factory: factory)
     }
 
@@ -33,10 +34,26 @@ struct WebhookMetrics: Sendable {
     ///   - duration: from handing the delivery to the store until it was durable.
     ///   - time: of the delivery's arrival.
     func committed(after duration: Duration, at time: Timestamp) {
-        // Made again it is the same one.
-        Gauge(label: "clipbridge_last_webhook_timestamp_seconds", factory: factory).record(time.seconds)
+        lastAt.value.record(time.seconds)
         commit.recordNanoseconds(
             max(duration.components.seconds, 0) * 1_000_000_000 + duration.components.attoseconds / 1_000_000_000
         )
+    }
+}
+
+/// Made when it is first asked for.
+private final class FirstUse<Value: Sendable>: Sendable {
+    private let make: @Sendable () -> Value
+    private let made = NIOLockedValueBox<Value?>(nil)
+
+    init(_ make: @escaping @Sendable () -> Value) { self.make = make }
+
+    var value: Value {
+        made.withLockedValue { made in
+            if let made { return made }
+            let value = make()
+            made = value
+            return value
+        }
     }
 }

@@ -119,7 +119,9 @@ final class SimulatedStore<Base: ClipStore>: ClipStore {
 
     private func store(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
         try await deliveries.commit(delivery) { batch in
-            try await self.write { transaction in try batch.map { try LedgerScript.record($0, in: transaction) } }
+            try await self.write { transaction in
+                try batch.deliveries().map { try LedgerScript.record($0, in: transaction) }
+            }
         }
     }
 }

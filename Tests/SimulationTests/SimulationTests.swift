@@ -64,8 +64,8 @@ struct BrokenVariant: Sendable, CustomTestStringConvertible {
 
     static let all: [BrokenVariant] = [
         BrokenVariant(name: "acknowledge-early", seed: 1, finding: "acknowledged before it was stored"),
-        BrokenVariant(name: "lose-commit", seed: 1, finding: "acknowledged before it was stored"),
-        BrokenVariant(name: "check-then-insert", seed: 2, finding: "stored twice"),
+        BrokenVariant(name: "lose-commit", seed: 2, finding: "acknowledged before it was stored"),
+        BrokenVariant(name: "check-then-insert", seed: 4, finding: "stored twice"),
         BrokenVariant(name: "step-back", seed: 2, finding: "by its ledger it is"),
         BrokenVariant(name: "stale-read", seed: 2, finding: "decided otherwise than the machine does"),
         BrokenVariant(name: "progress-anew", seed: 1, finding: "progress of clip"),

@@ -2,8 +2,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- What wrk sends: the requests of a file, each once, each thread from a slice of its own.
--- Arguments: the file, the bytes of one request, how many there are, the number of threads, and `again` if a thread
--- shall begin anew at the end of its slice, which is only right for a server that stores nothing.
+-- Arguments: the file, the bytes of one request, how many there are, the number of threads, `again` if a thread shall
+-- begin anew at the end of its slice, which is only right for a server that stores nothing, and how many milliseconds
+-- each connection pauses between an answer and its next request, on average: 0 for none.
 
 local threads = {}
 
@@ -16,6 +17,8 @@ function init(arguments)
     length = tonumber(arguments[2])
     slice = math.floor(tonumber(arguments[3]) / tonumber(arguments[4]))
     begins_anew = arguments[5] == "again"
+    pause = tonumber(arguments[6] or "0")
+    math.randomseed(number + 1)
     taken = 0
     accepted = 0
     others = 0
@@ -39,6 +42,11 @@ function request()
     end
     taken = taken + 1
     return file:read(length)
+end
+
+-- From none to twice as long, so that connections do not fall into step.
+function delay()
+    return math.floor(2 * pause * math.random())
 end
 
 function response(status, _, body)

@@ -107,8 +107,9 @@ struct StreamRoutes: SandboxArea {
         try await beforeBody()
         let bytes = try await request.collectBody(bytesMax: Self.bodyBytesMax)
         guard !bytes.isEmpty else { return [:] }
-        let value = try? JSONDecoder().decode(JSONValue.self, from: Data(bytes))
-        guard let object = value?.objectValue else { throw StreamFailure.badRequest("the body is no JSON object") }
+        guard let object = JSONValue(json: bytes)?.objectValue else {
+            throw StreamFailure.badRequest("the body is no JSON object")
+        }
         return object
     }
 

@@ -56,11 +56,7 @@ struct LineLogHandler: LogHandler {
 
 enum JSONText {
     /// One line, keys in order.
-    static func line(_ value: JSONValue) -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return (try? encoder.encode(value)).map { String(decoding: $0, as: UTF8.self) } ?? "null"
-    }
+    static func line(_ value: JSONValue) -> String { value.json }
 
     /// For people: indented.
     static func pretty(_ value: JSONValue) -> String {

@@ -113,7 +113,7 @@ struct SignalCommand: AsyncParsableCommand {
     func run() async throws {
         var body: [String: JSONValue] = ["requested_status": .string(status)]
         if let details {
-            guard let object = try? JSONDecoder().decode(Details.self, from: Data(details.utf8)) else {
+            guard let object = JSONValue(json: Array(details.utf8))?.objectValue else {
                 throw ValidationError("--details is not a JSON object")
             }
             body["details"] = .object(object)

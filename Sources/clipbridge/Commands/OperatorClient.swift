@@ -68,7 +68,7 @@ struct OperatorClient: Sendable {
         } catch {
             throw CommandFailure(.unavailable, "the bridge at \(baseURL) can not be reached: \(error.message)")
         }
-        let answer = try? JSONDecoder().decode(JSONValue.self, from: Data(response.body))
+        let answer = JSONValue(json: response.body)
         guard response.isSuccess, let answer else {
             throw Self.failure(response.status, answer)
         }

@@ -123,8 +123,7 @@ private struct FreshUIDs {
 
     /// Replaces the text of `uid` wherever it stands in the body: its URLs hold it too.
     mutating func replace(in body: [UInt8], using random: inout SplitMix64) -> [UInt8] {
-        guard let object = try? JSONDecoder().decode([String: JSONValue].self, from: Data(body)),
-            let uid = object["uid"]?.stringValue, ClipUID(uid) != nil
+        guard let uid = JSONValue(json: body)?.objectValue?["uid"]?.stringValue, ClipUID(uid) != nil
         else { return body }
         let fresh = known[uid] ?? Self.make(using: &random)
         known[uid] = fresh

@@ -131,7 +131,7 @@ struct DemoRun: Sendable {
         request.headers[.authorization] = "Bearer \(settings.apiToken)"
         request.headers[.contentType] = "application/json"
         let response = try await transport.send(request)
-        let answer = try? JSONDecoder().decode(JSONValue.self, from: Data(response.body))
+        let answer = JSONValue(json: response.body)
         guard let text = answer?.objectValue?["result"]?.objectValue?["uid"]?.stringValue, let uid = ClipUID(text)
         else {
             throw CommandFailure(.failed, "the sandbox answered an upload with \(response.status) and no uid")

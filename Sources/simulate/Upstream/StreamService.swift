@@ -133,10 +133,5 @@ final class StreamService: Sendable {
         return answer
     }
 
-    private static func bytes(_ value: JSONValue) -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        // A JSONValue holds nothing that JSON can not express but a number that is none, and none is made here.
-        return (try? encoder.encode(value)).map(Array.init) ?? []
-    }
+    private static func bytes(_ value: JSONValue) -> [UInt8] { Array(value.json.utf8) }
 }

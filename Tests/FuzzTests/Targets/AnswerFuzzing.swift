@@ -21,8 +21,8 @@ enum AnswerFuzzing {
             try check(video)
             isTaken = true
         }
-        if let page = try read([Lenient<StreamVideo>].self, answer, .listVideos) {
-            for video in page.compactMap(\.value) { try check(video) }
+        if let page = try read(StreamList<StreamVideo>.self, answer, .listVideos)?.elements {
+            for video in page.compactMap(\.self) { try check(video) }
             isTaken = true
         }
         if let download = try read(StreamDownloads.self, answer, .getDownloads)?.video {
@@ -36,7 +36,7 @@ enum AnswerFuzzing {
     }
 
     /// An answer's result; nil for none and for an error.
-    private static func read<Result: Decodable>(
+    private static func read<Result: StreamResult>(
         _ type: Result.Type, _ answer: OutboundResponse, _ endpoint: StreamEndpoint
     ) throws(BrokenPromise) -> Result? {
         let failure: StreamError

@@ -1,0 +1,285 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+/// JSON as text (RFC 8259). Every webhook and every column of details comes through here, and the general decoder of
+/// types takes ten times as long for them.
+extension JSONValue {
+    /// Reads a whole text in UTF-8; nil for anything else.
+    ///
+    /// Of several members of one name the last counts. A number that is too large for a double is null, and half a
+    /// surrogate pair is U+FFFD: one odd member must not cost us the rest of the text.
+    public init?(json: [UInt8]) {
+        guard String(validating: json, as: UTF8.self) != nil else { return nil }
+        var reader = JSONReader(bytes: json)
+        guard let value = try? reader.whole() else { return nil }
+        self = value
+    }
+
+    /// Without spaces, and with members in the order of their names, so that the same value is the same text. A number
+    /// that JSON has not is null.
+    public var json: String {
+        var bytes: [UInt8] = []
+        write(into: &bytes)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    private func write(into bytes: inout [UInt8]) {
+        switch self {
+        case .null: bytes += "null".utf8
+        case .bool(let value): bytes += (value ? "true" : "false").utf8
+        case .integer(let value): bytes += String(value).utf8
+        case .double(let value):
+            // 2.0 is 2.
+            if case .integer(let whole) = JSONValue(number: value) {
+                bytes += String(whole).utf8
+            } else {
+                bytes += (value.isFinite ? "\(value)" : "null").utf8
+            }
+        case .string(let text): Self.write(text, into: &bytes)
+        case .array(let elements):
+            bytes.append(UInt8(ascii: "["))
+            for (index, element) in elements.enumerated() {
+                if index > 0 { bytes.append(UInt8(ascii: ",")) }
+                element.write(into: &bytes)
+            }
+            bytes.append(UInt8(ascii: "]"))
+        case .object(let members):
+            bytes.append(UInt8(ascii: "{"))
+            for (index, name) in members.keys.sorted().enumerated() {
+                if index > 0 { bytes.append(UInt8(ascii: ",")) }
+                Self.write(name, into: &bytes)
+                bytes.append(UInt8(ascii: ":"))
+                members[name]?.write(into: &bytes)
+            }
+            bytes.append(UInt8(ascii: "}"))
+        }
+    }
+
+    private static func write(_ text: String, into bytes: inout [UInt8]) {
+        bytes.append(UInt8(ascii: "\""))
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+                bytes.append(UInt8(ascii: "\\"))
+                bytes.append(byte)
+            case 0..<0x20:
+                bytes += (byte < 0x10 ? "\\u000" : "\\u00").utf8
+                bytes += String(byte, radix: 16).utf8
+            default:
+                bytes.append(byte)
+            }
+        }
+        bytes.append(UInt8(ascii: "\""))
+    }
+}
+
+/// Reads bytes that are valid UTF-8.
+private struct JSONReader {
+    struct Malformed: Error {}
+
+    /// How deep arrays and objects may stand in one another: their reader's own stack is not endless.
+    private static let depthMax = 512
+
+    let bytes: [UInt8]
+    private var at = 0
+    private var depth = 0
+
+    init(bytes: [UInt8]) { self.bytes = bytes }
+
+    mutating func whole() throws(Malformed) -> JSONValue {
+        let value = try value()
+        skipSpace()
+        guard at == bytes.count else { throw Malformed() }
+        return value
+    }
+
+    private var next: UInt8? { at < bytes.count ? bytes[at] : nil }
+
+    private mutating func skipSpace() {
+        while let byte = next, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { at += 1 }
+    }
+
+    /// Steps over that byte, which must be the next.
+    private mutating func take(_ byte: UInt8) throws(Malformed) {
+        guard next == byte else { throw Malformed() }
+        at += 1
+    }
+
+    /// Steps over the byte if it is the next.
+    private mutating func takes(_ byte: UInt8) -> Bool {
+        guard next == byte else { return false }
+        at += 1
+        return true
+    }
+
+    private mutating func value() throws(Malformed) -> JSONValue {
+        skipSpace()
+        switch next {
+        case UInt8(ascii: "{"): return try object()
+        case UInt8(ascii: "["): return try array()
+        case UInt8(ascii: "\""): return .string(try string())
+        case UInt8(ascii: "t"): return try word("true", .bool(true))
+        case UInt8(ascii: "f"): return try word("false", .bool(false))
+        case UInt8(ascii: "n"): return try word("null", .null)
+        default: return try number()
+        }
+    }
+
+    private mutating func word(_ word: StaticString, _ value: JSONValue) throws(Malformed) -> JSONValue {
+        for byte in "\(word)".utf8 { try take(byte) }
+        return value
+    }
+
+    private mutating func enter() throws(Malformed) {
+        at += 1
+        depth += 1
+        guard depth <= Self.depthMax else { throw Malformed() }
+        skipSpace()
+    }
+
+    private mutating func object() throws(Malformed) -> JSONValue {
+        try enter()
+        defer { depth -= 1 }
+        var members: [String: JSONValue] = [:]
+        if takes(UInt8(ascii: "}")) { return .object(members) }
+        while true {
+            skipSpace()
+            guard next == UInt8(ascii: "\"") else { throw Malformed() }
+            let name = try string()
+            skipSpace()
+            try take(UInt8(ascii: ":"))
+            members[name] = try value()
+            skipSpace()
+            if takes(UInt8(ascii: "}")) { return .object(members) }
+            try take(UInt8(ascii: ","))
+        }
+    }
+
+    private mutating func array() throws(Malformed) -> JSONValue {
+        try enter()
+        defer { depth -= 1 }
+        var elements: [JSONValue] = []
+        if takes(UInt8(ascii: "]")) { return .array(elements) }
+        while true {
+            elements.append(try value())
+            skipSpace()
+            if takes(UInt8(ascii: "]")) { return .array(elements) }
+            try take(UInt8(ascii: ","))
+        }
+    }
+
+    // MARK: Strings
+
+    private mutating func string() throws(Malformed) -> String {
+        at += 1
+        let start = at
+        while let byte = next {
+            switch byte {
+            case UInt8(ascii: "\""):
+                at += 1
+                return String(decoding: bytes[start..<at - 1], as: UTF8.self)
+            case UInt8(ascii: "\\"):
+                return try escapedString(from: start)
+            case 0..<0x20:
+                throw Malformed()
+            default:
+                at += 1
+            }
+        }
+        throw Malformed()
+    }
+
+    /// - Parameter start: where the string's text begins; there is no escape before `at`.
+    private mutating func escapedString(from start: Int) throws(Malformed) -> String {
+        var text = Array(bytes[start..<at])
+        while let byte = next {
+            at += 1
+            switch byte {
+            case UInt8(ascii: "\""): return String(decoding: text, as: UTF8.self)
+            case UInt8(ascii: "\\"): try escape(into: &text)
+            case 0..<0x20: throw Malformed()
+            default: text.append(byte)
+            }
+        }
+        throw Malformed()
+    }
+
+    private mutating func escape(into text: inout [UInt8]) throws(Malformed) {
+        guard let byte = next else { throw Malformed() }
+        at += 1
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): text.append(byte)
+        case UInt8(ascii: "b"): text.append(0x08)
+        case UInt8(ascii: "f"): text.append(0x0C)
+        case UInt8(ascii: "n"): text.append(0x0A)
+        case UInt8(ascii: "r"): text.append(0x0D)
+        case UInt8(ascii: "t"): text.append(0x09)
+        case UInt8(ascii: "u"): text += String(Character(try scalar())).utf8
+        default: throw Malformed()
+        }
+    }
+
+    private mutating func scalar() throws(Malformed) -> Unicode.Scalar {
+        let first = try codeUnit()
+        if let scalar = Unicode.Scalar(first) { return scalar }
+        let behind = at
+        if UTF16.isLeadSurrogate(first), takes(UInt8(ascii: "\\")), takes(UInt8(ascii: "u")) {
+            let second = try codeUnit()
+            if UTF16.isTrailSurrogate(second) {
+                let value = 0x1_0000 + (UInt32(first) - 0xD800) << 10 + (UInt32(second) - 0xDC00)
+                return Unicode.Scalar(value) ?? "\u{FFFD}"
+            }
+        }
+        // What follows speaks for itself.
+        at = behind
+        return "\u{FFFD}"
+    }
+
+    private mutating func codeUnit() throws(Malformed) -> UInt16 {
+        var unit: UInt16 = 0
+        for _ in 0..<4 {
+            guard let byte = next, let digit = Character(Unicode.Scalar(byte)).hexDigitValue else { throw Malformed() }
+            at += 1
+            unit = unit << 4 | UInt16(digit)
+        }
+        return unit
+    }
+
+    // MARK: Numbers
+
+    private mutating func number() throws(Malformed) -> JSONValue {
+        let start = at
+        let isNegative = takes(UInt8(ascii: "-"))
+        let firstDigit = at
+        let whole = try digits()
+        guard at - firstDigit == 1 || bytes[firstDigit] != UInt8(ascii: "0") else { throw Malformed() }
+        var isWhole = true
+        if takes(UInt8(ascii: ".")) {
+            isWhole = false
+            _ = try digits()
+        }
+        if takes(UInt8(ascii: "e")) || takes(UInt8(ascii: "E")) {
+            isWhole = false
+            if !takes(UInt8(ascii: "+")) { _ = takes(UInt8(ascii: "-")) }
+            _ = try digits()
+        }
+        if isWhole, let whole { return .integer(isNegative ? -whole : whole) }
+        let text = String(decoding: bytes[start..<at], as: UTF8.self)
+        guard let number = Double(text), number.isFinite else { return .null }
+        return JSONValue(number: number)
+    }
+
+    /// The value of at least one digit; nil for one that does not fit.
+    private mutating func digits() throws(Malformed) -> Int64? {
+        let start = at
+        var value: Int64? = 0
+        while let byte = next, (0x30...0x39).contains(byte) {
+            at += 1
+            let (tens, isLarge) = (value ?? 0).multipliedReportingOverflow(by: 10)
+            let (sum, isLarger) = tens.addingReportingOverflow(Int64(byte - 0x30))
+            value = value == nil || isLarge || isLarger ? nil : sum
+        }
+        guard at > start else { throw Malformed() }
+        return value
+    }
+}

@@ -1,0 +1,129 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+import BridgeTesting
+import NIOConcurrencyHelpers
+import Testing
+
+@testable import SQLiteClipStore
+
+@Suite("Turns of the one writer")
+struct WriterTurnsTests {
+    @Test("Only one writes at a time, and everybody comes to it")
+    func exclusive() async {
+        let turns = WriterTurns()
+        let (inside, done) = (NIOLockedValueBox(0), NIOLockedValueBox(0))
+        await withTaskGroup(of: Void.self) { group in
+            for number in 0..<200 {
+                group.addTask {
+                    await turns.write(as: .other) {
+                        #expect(
+                            inside.withLockedValue {
+                                $0 += 1; return $0
+                            } == 1)
+                        if number.isMultiple(of: 10) { await Task.yield() }
+                        inside.withLockedValue { $0 -= 1 }
+                        done.withLockedValue { $0 += 1 }
+                        return ((), 0)
+                    }
+                }
+            }
+        }
+        #expect(done.withLockedValue { $0 } == 200)
+    }
+
+    @Test("One that throws gives its turn on")
+    func throwing() async throws {
+        struct Failure: Error {}
+        let turns = WriterTurns()
+        await #expect(throws: Failure.self) {
+            try await turns.write(as: .deliveries) { () -> (Int, Int) in throw Failure() }
+        }
+        #expect(await turns.write(as: .other) { (7, 0) } == 7)
+    }
+
+    @Test("Deliveries that wait go before others that waited longer")
+    func deliveriesFirst() async {
+        let turns = WriterTurns()
+        let order = NIOLockedValueBox<[String]>([])
+        let (begun, mayEnd) = (Gate(), Gate())
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                await turns.write(as: .other) {
+                    begun.open()
+                    await mayEnd.wait()
+                    return ((), 0)
+                }
+            }
+            await begun.wait()
+            group.addTask {
+                await turns.write(as: .other) {
+                    order.withLockedValue { $0.append("other") }
+                    return ((), 0)
+                }
+            }
+            await eventually { turns.othersWaiting == 1 }
+            group.addTask {
+                await turns.write(as: .deliveries) {
+                    order.withLockedValue { $0.append("deliveries") }
+                    return ((), 1)
+                }
+            }
+            await eventually { turns.haveDeliveriesWaiting }
+            mayEnd.open()
+        }
+        #expect(order.withLockedValue { $0 } == ["deliveries", "other"])
+    }
+
+    @Test("While many deliveries come, others have a share of the time, and are not starved")
+    func share() async {
+        let time = NIOLockedValueBox(ContinuousClock.now)
+        func pass(_ milliseconds: Int) { time.withLockedValue { $0 += .milliseconds(milliseconds) } }
+        let timer = Gate()
+        let turns = WriterTurns(now: { time.withLockedValue { $0 } }, sleep: { _ in await timer.wait() })
+        func write(_ writer: WriterTurns.Writer, milliseconds: Int, deliveries: Int = 0) async {
+            await turns.write(as: writer) {
+                pass(milliseconds)
+                return ((), deliveries)
+            }
+        }
+        await write(.deliveries, milliseconds: 2, deliveries: 100)
+        // It has not written yet, so that it need not rest.
+        await write(.other, milliseconds: 10)
+        await write(.deliveries, milliseconds: 2, deliveries: 100)
+        let isDone = NIOLockedValueBox(false)
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                await write(.other, milliseconds: 10)
+                isDone.withLockedValue { $0 = true }
+            }
+            await eventually { turns.othersWaiting == 1 }
+            // It is to rest for 50 ms, of which 2 are over.
+            for _ in 0..<23 { await write(.deliveries, milliseconds: 2, deliveries: 100) }
+            #expect(!isDone.withLockedValue { $0 })
+            pass(2)
+            await write(.deliveries, milliseconds: 2, deliveries: 100)
+            await eventually { isDone.withLockedValue { $0 } }
+            timer.open()
+        }
+    }
+
+    @Test("When deliveries have stopped coming, others wait for nothing but their turn")
+    func quiet() async {
+        let time = NIOLockedValueBox(ContinuousClock.now)
+        let timer = Gate()
+        let turns = WriterTurns(now: { time.withLockedValue { $0 } }, sleep: { _ in await timer.wait() })
+        await turns.write(as: .other) {
+            time.withLockedValue { $0 += .seconds(1) }
+            return ((), 0)
+        }
+        await turns.write(as: .deliveries) { ((), 100) }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await turns.write(as: .other) { ((), 0) } }
+            await eventually { turns.othersWaiting == 1 }
+            time.withLockedValue { $0 += .milliseconds(10) }
+            timer.open()
+        }
+        #expect(turns.othersWaiting == 0)
+    }
+}
