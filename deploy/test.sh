@@ -4,6 +4,10 @@
 #
 # Checks the format and the deployment's files, builds, and runs every test beside a real S3 server and a real
 # PostgreSQL. Arguments go to `swift test`, such as `--filter S3ClientTests`; with them, the proxies are not tried.
+#
+# `--sanitize thread` and `--sanitize address` build everything with ThreadSanitizer or with AddressSanitizer, LeakSanitizer
+# included, in a folder of its own, and run the same tests on both stores; what a sanitizer finds in any of the processes
+# fails them.
 set -euo pipefail
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
@@ -40,6 +44,44 @@ run() {
     return "$status"
 }
 
+# How tests are built and run, and where.
+build=()
+sanitizer=
+if [[ "${1:-}" == --sanitize ]]; then
+    sanitizer=${2:-}
+    if [[ "$sanitizer" != thread && "$sanitizer" != address ]]; then
+        printf -- '--sanitize is "%s"; accepted are thread and address\n' "$sanitizer" >&2
+        exit 64
+    fi
+    shift 2
+    build=(--sanitize "$sanitizer" --scratch-path ".build-$sanitizer")
+fi
+
+run_tests() {
+    run swift test "${build[@]}" --skip-build "$@"
+}
+
+# A finding ends its process, and with it the test that runs it; the reports go to files as well, because a test may not
+# show what its processes say.
+prepare_sanitizer() {
+    local options="exitcode=66:log_path=$folder/sanitizer:log_exe_name=1"
+    export TSAN_OPTIONS="$options:halt_on_error=1:suppressions=$here/sanitize/thread.txt"
+    export ASAN_OPTIONS="$options:detect_leaks=1"
+    export LSAN_OPTIONS="suppressions=$here/sanitize/leaks.txt:print_suppressions=0"
+}
+
+# Fails if there are any.
+show_findings() {
+    local report found=0
+    for report in "$folder"/sanitizer.*; do
+        [[ -e "$report" ]] || continue
+        found=1
+        say "Found by the sanitizer, in $report"
+        head -n 200 -- "$report"
+    done
+    return "$found"
+}
+
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
@@ -60,23 +102,30 @@ say "Checking the alerts and the dashboard"
 run check_grafana "$folder"
 say "Checking the deployment's files"
 run "$here/check.sh"
-say "Building"
-run swift build --build-tests
+say "Building${sanitizer:+ with --sanitize $sanitizer}"
+run swift build "${build[@]}" --build-tests
+if [[ -n "$sanitizer" ]]; then
+    prepare_sanitizer
+fi
 start_storage "$folder"
 start_postgres
 say "Testing"
-if [[ $# -gt 0 ]]; then
-    run swift test --skip-build "$@"
-    exit
-fi
-# Apart, because dozens of real processes, and what keeps the processor busy, would take the time that the tests of time
-# limits measure.
 status=0
-run swift test --skip-build --skip IntegrationTests --skip SimulationTests --skip FuzzTests || status=$?
-run swift test --skip-build --filter 'SimulationTests|FuzzTests' || status=$?
-run swift test --skip-build --filter IntegrationTests || status=$?
-say "Testing the same on PostgreSQL"
-run env CLIPBRIDGE_TEST_DATABASE=postgres swift test --skip-build --filter IntegrationTests --skip ReplicaTests --skip StoreCopyTests || status=$?
-say "Testing the proxies' examples"
-run "$here/proxy_test.sh" "$(swift build --show-bin-path)/clipbridge" || status=$?
+if [[ $# -gt 0 ]]; then
+    run_tests "$@" || status=$?
+else
+    # Apart, because dozens of real processes, and what keeps the processor busy, would take the time that the tests of
+    # time limits measure.
+    run_tests --skip IntegrationTests --skip SimulationTests --skip FuzzTests || status=$?
+    run_tests --filter 'SimulationTests|FuzzTests' || status=$?
+    run_tests --filter IntegrationTests || status=$?
+    say "Testing the same on PostgreSQL"
+    CLIPBRIDGE_TEST_DATABASE=postgres run_tests --filter IntegrationTests --skip ReplicaTests --skip StoreCopyTests || status=$?
+fi
+if [[ -n "$sanitizer" ]]; then
+    show_findings || status=1
+elif [[ $# -eq 0 ]]; then
+    say "Testing the proxies' examples"
+    run "$here/proxy_test.sh" "$(swift build --show-bin-path)/clipbridge" || status=$?
+fi
 exit "$status"

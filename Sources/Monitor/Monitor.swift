@@ -264,6 +264,7 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
     }
 
     private func adoptRows() async throws {
+        guard try await store.read({ try !$0.unmetClips(after: nil, limit: 1).isEmpty }) else { return }
         var next: ClipUID?
         repeat {
             let (script, after) = (script(), next)

@@ -19,7 +19,7 @@ public final class SQLiteClipStore: ClipStore {
     private let path: String
     private let deliveries = GroupCommitQueue(batchMax: 512)
     private let turns = WriterTurns()
-    private let dataVersion = NIOLockedValueBox<Int64?>(nil)
+    private let versions = NIOLockedValueBox<(data: Int64?, schema: Int64?)?>(nil)
     private let ownership = NIOLockedValueBox<DatabaseQueue?>(nil)
 
     /// Opens or creates the file.
@@ -118,13 +118,19 @@ public final class SQLiteClipStore: ClipStore {
 
     /// SQLite counts the commits of other connections; ours that write are one, so a change is somebody else's.
     public func foreignWritesSinceLastCall() async throws -> Bool {
-        let version = try await mapped("the store does not answer") {
-            try await self.pool.writeWithoutTransaction { try Int64.fetchOne($0, sql: "PRAGMA data_version") }
+        let (data, schema) = try await mapped("the store does not answer") {
+            try await self.pool.writeWithoutTransaction { database in
+                let schema = try Int64.fetchOne(database, sql: "PRAGMA schema_version")
+                return (try Int64.fetchOne(database, sql: "PRAGMA data_version"), schema)
+            }
         }
-        return dataVersion.withLockedValue { last in
-            defer { last = version }
-            return last != version
+        let (isChanged, isAltered) = versions.withLockedValue { last in
+            defer { last = (data, schema) }
+            return (last?.data != data, last.map { $0.schema != schema } ?? false)
         }
+        // The application may have made its table anew, without what notes new rows.
+        if isAltered { try await write { try $0.schema.prepareClipsTable($0.database) } }
+        return isChanged
     }
 
     public func close() async throws {

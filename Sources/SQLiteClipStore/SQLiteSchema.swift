@@ -31,6 +31,7 @@ struct SQLiteSchema: Sendable {
                 + "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             arguments: [Self.version])
         try prepareClipsTable(database)
+        try forgetStaleArrivals(database)
     }
 
     func checkVersion(_ database: Database) throws {
@@ -60,7 +61,8 @@ struct SQLiteSchema: Sendable {
 
     // MARK: The clips table
 
-    private func prepareClipsTable(_ database: Database) throws {
+    /// Makes what is missing: the table, and what is kept on it, which is lost when the application makes it anew.
+    func prepareClipsTable(_ database: Database) throws {
         if try columns(database).isEmpty {
             try database.execute(
                 sql: """
@@ -72,11 +74,65 @@ struct SQLiteSchema: Sendable {
                     """)
         }
         try checkSuitable(database)
-        let prefix = table.schema.map { "\"\($0.replacingQuotes)\"." } ?? ""
+        let name = "\"\(table.name.replacingQuotes)\""
         try database.execute(
             sql: """
                 CREATE INDEX IF NOT EXISTS \(prefix)clipbridge_requested
-                ON \"\(table.name.replacingQuotes)\" (\(uidColumn.sql)) WHERE \(asksForStatus)
+                ON \(name) (\(uidColumn.sql)) WHERE \(asksForStatus);
+                CREATE INDEX IF NOT EXISTS \(prefix)clipbridge_foreign
+                ON \(name) (\(uidColumn.sql)) WHERE \(isForeign(""))
+                """)
+        try noteArrivals(database)
+    }
+
+    private var prefix: String { table.schema.map { "\"\($0.replacingQuotes)\"." } ?? "" }
+
+    /// True for a row that is left alone: its status is not the bridge's, or its uid not Cloudflare's.
+    /// - Parameter row: what names the row, such as `c.`.
+    func isForeign(_ row: String) -> String {
+        let uid = "\(row)\(uidColumn.sql)"
+        return """
+            \(row)status IS NULL OR \(row)status NOT IN (\(Self.statusList))
+            OR length(\(uid)) NOT BETWEEN 1 AND \(ClipUID.lengthMax) OR \(uid) GLOB '*[^0-9A-Za-z_-]*'
+            """
+    }
+
+    static let statusList = ClipStatus.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
+
+    /// Has the table itself note the rows that other programs insert, also while no bridge runs.
+    private func noteArrivals(_ database: Database) throws {
+        let events = [("clipbridge_inserted", "INSERT"), ("clipbridge_updated", "UPDATE OF \(uidColumn.sql), status")]
+        let present = try Set(
+            String.fetchAll(
+                database,
+                sql: "SELECT name FROM \(prefix)sqlite_schema WHERE type = 'trigger' AND lower(tbl_name) = lower(?)",
+                arguments: [table.name]))
+        guard !present.isSuperset(of: events.map(\.0)) else { return }
+        for (name, event) in events {
+            try database.execute(
+                sql: """
+                    DROP TRIGGER IF EXISTS \(prefix)\(name);
+                    CREATE TRIGGER \(prefix)\(name) AFTER \(event) ON \"\(table.name.replacingQuotes)\"
+                    WHEN NOT (\(isForeign("NEW.")))
+                        AND NOT EXISTS (SELECT 1 FROM clipbridge_clips WHERE uid = NEW.\(uidColumn.sql))
+                    BEGIN INSERT OR IGNORE INTO clipbridge_arrivals VALUES (NEW.\(uidColumn.sql)); END
+                    """)
+        }
+        try database.execute(
+            sql: """
+                INSERT OR IGNORE INTO clipbridge_arrivals SELECT c.\(uidColumn.sql) FROM \(table.sql) c
+                WHERE NOT (\(isForeign("c."))) AND c.\(uidColumn.sql) NOT IN (SELECT uid FROM clipbridge_clips)
+                """)
+    }
+
+    /// Rows that were noted and then met, removed or changed are not waited for.
+    private func forgetStaleArrivals(_ database: Database) throws {
+        let uid = "c.\(uidColumn.sql)"
+        try database.execute(
+            sql: """
+                DELETE FROM clipbridge_arrivals
+                WHERE uid IN (SELECT uid FROM clipbridge_clips) OR NOT EXISTS (SELECT 1 FROM \(table.sql) c
+                    WHERE \(uid) = clipbridge_arrivals.uid AND NOT (\(isForeign("c."))))
                 """)
     }
 
@@ -232,6 +288,8 @@ struct SQLiteSchema: Sendable {
         DROP INDEX clipbridge_deliveries_uid;
         CREATE INDEX clipbridge_deliveries_apart ON clipbridge_deliveries (uid, id) WHERE outcome <> 'accepted';
         """,
+        // 6: triggers on the clips table note rows that the bridge has not met, so that nobody has to look for them.
+        "CREATE TABLE clipbridge_arrivals (uid TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID",
     ]
 }
 

@@ -184,7 +184,12 @@ public struct SQLiteTransaction: StoreTransaction {
                 uid.rawValue, status.rawValue, machine.failedFrom?.rawValue, machine.progress, now.milliseconds,
                 now.milliseconds, try next("change_seq"),
             ])
+        try forgetArrival(of: uid)
         return nil
+    }
+
+    private func forgetArrival(of uid: ClipUID) throws {
+        try execute("DELETE FROM clipbridge_arrivals WHERE uid = ?", [uid.rawValue])
     }
 
     public func updateClip(
@@ -220,18 +225,15 @@ public struct SQLiteTransaction: StoreTransaction {
 
     // MARK: Rows of an adopted table
 
-    private var hasValidUID: String {
-        "length(c.\(schema.uidColumn.sql)) BETWEEN 1 AND \(ClipUID.lengthMax) "
-            + "AND c.\(schema.uidColumn.sql) NOT GLOB '*[^0-9A-Za-z_-]*'"
-    }
-
-    private static let statusList = ClipStatus.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
-
     public func unmetClips(after: ClipUID?, limit: Int) throws -> [ClipRecord] {
-        let uid = "c.\(schema.uidColumn.sql)"
-        return try rows(
-            "\(clipsFromTable) WHERE b.uid IS NULL AND c.status IN (\(Self.statusList)) AND \(hasValidUID) "
-                + "AND \(uid) > ? ORDER BY \(uid) LIMIT ?", [after?.rawValue ?? "", limit]
+        try rows(
+            """
+            SELECT \(clipColumns) FROM clipbridge_arrivals a
+            CROSS JOIN \(schema.table.sql) c ON c.\(schema.uidColumn.sql) = a.uid
+            LEFT JOIN clipbridge_clips b ON b.uid = a.uid
+            LEFT JOIN clipbridge_work w ON w.uid = b.uid
+            WHERE b.uid IS NULL AND NOT (\(schema.isForeign("c."))) AND a.uid > ? ORDER BY a.uid LIMIT ?
+            """, [after?.rawValue ?? "", limit]
         ).map(Self.clip)
     }
 
@@ -261,12 +263,7 @@ public struct SQLiteTransaction: StoreTransaction {
     }
 
     public func foreignRowCount() throws -> Int {
-        Int(
-            try number(
-                """
-                SELECT count(*) FROM \(schema.table.sql) c
-                WHERE c.status IS NULL OR c.status NOT IN (\(Self.statusList)) OR NOT (\(hasValidUID))
-                """))
+        Int(try number("SELECT count(*) FROM \(schema.table.sql) WHERE \(schema.isForeign(""))"))
     }
 
     private static func clip(_ row: Row) throws -> ClipRecord {
@@ -739,6 +736,7 @@ public struct SQLiteTransaction: StoreTransaction {
                 clip.uid.rawValue, clip.statusWord ?? "", clip.failedFrom?.rawValue, clip.progress,
                 clip.createdAt.milliseconds, clip.updatedAt.milliseconds, clip.changeSeq,
             ])
+        try forgetArrival(of: clip.uid)
         if let work = clip.work { try putWork(work) } else { try removeWork(of: clip.uid) }
     }
 }

@@ -76,6 +76,12 @@ import Testing
             #expect(try await run(["clips", "explain", uid], admin).output.contains("complete"))
             #expect(try await run(["clips", "list", "--status", "complete"], admin).output.hasPrefix(uid))
             #expect(try await run(["clips", "list", "--status", "no-such"], admin).status == 1)
+            // A text that would command the terminal.
+            let details = #"{"error_message": "a\u001b[2Jb\u009b1mc"}"#
+            #expect(try await run(["signal", uid, "error", "--details", details], admin).status == 0)
+            let card = try await run(["clips", "show", uid], admin).output
+            #expect(
+                card.contains("[2Jb") && !card.unicodeScalars.contains { ["\u{1B}", "\u{9B}"].contains($0) }, "\(card)")
             let lost = try await world.run(["clips", "list", "--server", "http://127.0.0.1:9"])
             #expect(lost.status == 69 && lost.error.contains("can not be reached"))
         }

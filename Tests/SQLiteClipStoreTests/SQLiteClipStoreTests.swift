@@ -125,6 +125,61 @@ import Testing
         }
     }
 
+    private func adopted(_ store: SQLiteClipStore) async throws -> Int {
+        let script = script
+        return try await store.write { try script.adopt(limit: 10, in: $0).count }
+    }
+
+    @Test func rowsThatComeOrAreChangedLaterAreAdoptedToo() async throws {
+        try await withApplication { store, application in
+            #expect(try await adopted(store) == 2)
+            try await application.write {
+                try $0.execute(
+                    sql: """
+                        INSERT INTO "My Clips" ("Video UID", status) VALUES ('five', 'queued'), ('six', 'draft'),
+                            ('no video!', 'queued'), (NULL, 'queued'), ('gone', 'queued');
+                        UPDATE "My Clips" SET status = 'processing' WHERE "Video UID" IN ('two', 'one');
+                        DELETE FROM "My Clips" WHERE "Video UID" = 'gone';
+                        """)
+            }
+            // Again at the start, when those are forgotten that have gone.
+            try await store.migrate()
+            #expect(try await adopted(store) == 2)
+            #expect(try await store.read { try $0.clip(ClipUID("five")!)?.isMet } == true)
+            #expect(try await store.read { try $0.clip(ClipUID("two")!)?.isMet } == true)
+            #expect(try await store.read { try $0.foreignRowCount() } == 3)
+            #expect(
+                try await application.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM clipbridge_arrivals") }
+                    == 0)
+        }
+    }
+
+    @Test func rowsOfATableThatWasMadeAnewAreAdopted() async throws {
+        try await withApplication { store, application in
+            #expect(try await store.foreignWritesSinceLastCall())
+            #expect(try await adopted(store) == 2)
+            // As SQLite recommends for what ALTER TABLE can not do. It takes triggers and indexes with it.
+            try await application.write {
+                try $0.execute(
+                    sql: """
+                        CREATE TABLE new (
+                            id INTEGER PRIMARY KEY, "Video UID" TEXT UNIQUE, status TEXT, processing_details TEXT);
+                        INSERT INTO new SELECT id, "Video UID", status, processing_details FROM "My Clips";
+                        DROP TABLE "My Clips";
+                        ALTER TABLE new RENAME TO "My Clips";
+                        INSERT INTO "My Clips" ("Video UID", status) VALUES ('five', 'queued');
+                        """)
+            }
+            #expect(try await store.foreignWritesSinceLastCall())
+            #expect(try await adopted(store) == 1)
+            try await application.write {
+                try $0.execute(sql: "INSERT INTO \"My Clips\" (\"Video UID\", status) VALUES ('six', 'queued')")
+            }
+            #expect(try await store.foreignWritesSinceLastCall())
+            #expect(try await adopted(store) == 1)
+        }
+    }
+
     @Test func signalForARowOfForeignStatusLeavesItAlone() async throws {
         try await withApplication { store, _ in
             let script = script

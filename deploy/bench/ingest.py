@@ -25,6 +25,8 @@ TRIES = 8
 MARGIN = 1.6
 # Who stores nothing gets these again and again.
 AGAIN_COUNT = 20_000
+# At half of the rate that was just reached.
+HALF = "-half"
 
 
 def arguments():
@@ -45,9 +47,12 @@ class Bench:
         self.options = options
         self.threads = min(max(1, os.cpu_count() // 2), options.connections)
         self.counts = {}
+        # How many milliseconds a connection waits between an answer and the next post.
+        self.pauses = {}
         self.requests = f"{options.folder}/requests"
 
     def target(self, name):
+        name = name.removesuffix(HALF)
         stores = {"sqlite": SQLite, "postgres": Postgres}
         if name in stores:
             return Bridge(self.options, stores[name](self.options))
@@ -58,7 +63,7 @@ class Bench:
         for _ in range(TRIES):
             target = self.target(name)
             count = max(AGAIN_COUNT, self.threads) if target.again else self.counts.get(name, FIRST_COUNT)
-            result = self.run_once(target, count, seconds)
+            result = self.run_once(target, count, seconds, self.pauses.get(name, 0))
             if not result["ran_out"]:
                 if not target.again:
                     needed = int(MARGIN * result["per_second"] * self.options.seconds) + self.options.connections
@@ -68,7 +73,7 @@ class Bench:
             self.counts[name] = 2 * count
         raise RoundError("more signed requests are needed than can be made")
 
-    def run_once(self, target, count, seconds):
+    def run_once(self, target, count, seconds, pause):
         os.mkdir(f"{self.options.folder}/run")
         try:
             self.check_space(count)
@@ -77,7 +82,7 @@ class Bench:
             # What was written until here is not this run's to wait for.
             os.sync()
             before = processor_seconds(target.pid), processor_seconds(target.store_pid)
-            result = self.load(target, length, count, seconds)
+            result = self.load(target, length, count, seconds, pause)
             after = processor_seconds(target.pid), processor_seconds(target.store_pid)
             result["server_cpu_seconds"] = round(after[0] - before[0], 2)
             result["store_cpu_seconds"] = round(after[1] - before[1], 2)
@@ -95,11 +100,11 @@ class Bench:
         if free < needed:
             raise RoundError(f"{self.options.folder} has {free:,} bytes free, and this needs {needed:,}")
 
-    def load(self, target, length, count, seconds):
+    def load(self, target, length, count, seconds, pause):
         command = ["wrk", f"--threads={self.threads}", f"--connections={self.options.connections}"]
         command += [f"--duration={seconds}s", "--timeout=10s", f"--script={HERE}/ingest.lua"]
         command += [f"http://127.0.0.1:{target.port}/webhooks/cloudflare-stream", "--"]
-        command += [self.requests, str(length), str(count), str(self.threads), "again" if target.again else "once"]
+        command += [self.requests, str(length), str(count), str(self.threads), "again" if target.again else "once", str(pause)]
         result = json.loads(output_of(command).splitlines()[-1])
         result["per_second"] = round(result["accepted"] / result["seconds"], 1)
         return result
@@ -115,7 +120,14 @@ class Bench:
             first = (number - 1) % len(names)
             for name in names[first:] + names[:first]:
                 say(f"round {number} of {self.options.rounds}: {name} …")
-                yield self.measured(number, name, self.options.seconds)
+                result = self.measured(number, name, self.options.seconds)
+                yield result
+                if name in ("sqlite", "postgres") and not result["error"]:
+                    # The answer takes a part of the time that each connection has for a post.
+                    interval = 2 * 1_000 * self.options.connections / result["per_second"]
+                    self.pauses[name + HALF] = max(round(interval - result["p50_milliseconds"] / 4), 1)
+                    say(f"round {number} of {self.options.rounds}: {name} at half of that …")
+                    yield self.measured(number, name + HALF, self.options.seconds)
 
     def measured(self, number, name, seconds):
         result = {"round": number, "target": name}

@@ -71,11 +71,12 @@ def fill(path, clips):
     uids = f"(WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {clips}) SELECT i, "
     # Spread over the index as Cloudflare's random uids are.
     uids += "printf('%032x', (i * 2654435761) % 4294967296) AS uid FROM n)"
-    database.execute(f"INSERT INTO clips SELECT uid, 'complete', '{DETAILS}' FROM {uids}")
     database.execute(
         "INSERT INTO clipbridge_clips (uid, status, progress, created_at, updated_at, change_seq) "
         f"SELECT uid, 'complete', 100, {base} + i, {base} + i + 60000, i FROM {uids}"
     )
+    # Last, so that they are not noted as an application's.
+    database.execute(f"INSERT INTO clips SELECT uid, 'complete', '{DETAILS}' FROM {uids}")
     body = deliveries.sample_body()
     database.execute(
         "INSERT INTO clipbridge_deliveries (received_at, signed_at, signature, body, body_sha256, uid, outcome) "
@@ -105,6 +106,8 @@ class Copy:
         self.options = options
         self.path = f"{options.folder}/run/clipbridge.sqlite"
         shutil.copyfile(path, self.path)
+        # What was written until here is not this run's to wait for.
+        os.sync()
 
     def make(self):
         return f"sqlite:{self.path}"

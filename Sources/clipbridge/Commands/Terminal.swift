@@ -7,8 +7,18 @@ import Foundation
 enum Terminal {
     /// - Returns: false when its reader went away.
     @discardableResult
-    static func output(_ line: String) -> Bool { write(line + "\n", to: .standardOutput) }
-    static func error(_ line: String) { _ = write(line + "\n", to: .standardError) }
+    static func output(_ line: String) -> Bool { write(harmless(line) + "\n", to: .standardOutput) }
+    static func error(_ line: String) { _ = write(harmless(line) + "\n", to: .standardError) }
+
+    /// A clip's details and names come from outside, and a control character in them could rewrite what is on the
+    /// screen, or type for its user.
+    private static func harmless(_ line: String) -> String {
+        func isControl(_ scalar: Unicode.Scalar) -> Bool {
+            (scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value)) && scalar != "\n" && scalar != "\t"
+        }
+        if !line.unicodeScalars.contains(where: isControl) { return line }
+        return String(String.UnicodeScalarView(line.unicodeScalars.map { isControl($0) ? "\u{FFFD}" : $0 }))
+    }
 
     /// Without a line's end: for progress that is drawn over.
     static func progress(_ text: String) { _ = write(text, to: .standardError) }
