@@ -120,7 +120,8 @@ extension S3Client {
 
     /// Stores an object in one request and returns its ETag without quotes.
     ///
-    /// With `ifNoneMatch` `*` it throws `.preconditionFailed` where there is an object already.
+    /// It throws `.preconditionFailed` with `ifNoneMatch` `*` where there is an object already, and with `ifMatch`
+    /// where there is another one than that tag's.
     package func putObject(
         _ key: String,
         body: OutboundBody,
@@ -128,13 +129,16 @@ extension S3Client {
         contentType: String? = nil,
         headers: HTTPFields = [:],
         ifNoneMatch: String? = nil,
+        ifMatch: String? = nil,
         meter: TransferMeter? = nil
     ) async throws(ObjectStorageError) -> String {
+        var headers = objectHeaders(headers, contentType: contentType, ifNoneMatch: ifNoneMatch)
+        if let ifMatch { headers[.ifMatch] = "\"\(ifMatch)\"" }
         let call = Call(
             operation: "put of object \"\(key)\"",
             method: .put,
             key: key,
-            headers: objectHeaders(headers, contentType: contentType, ifNoneMatch: ifNoneMatch),
+            headers: headers,
             body: body,
             payloadHash: payloadHash,
             limits: .file,

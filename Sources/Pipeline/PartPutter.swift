@@ -22,17 +22,64 @@ struct PartPutter: Sendable {
     private static let triesMax = 4
     private static let contentType = "video/mp4"
 
-    func putWhole(_ part: TransferPart) async throws -> String {
-        let etag = try await trying {
+    /// Puts the whole file where nothing stands, or in the place of what stands there now.
+    ///
+    /// A process may stand still between the look at its lease and its put, and somebody else finish the clip
+    /// meanwhile: the put's condition keeps it from writing over that. An upload in parts needs none, for its id is on
+    /// the clip's record.
+    /// - Parameter confirm: looks at the lease again, and throws when it is lost.
+    func putWhole(_ part: TransferPart, confirm: () async throws -> Void) async throws -> String {
+        var condition = Condition.absent
+        for _ in 1...Self.triesMax {
+            do {
+                let etag = try await putWhole(part, if: condition)
+                progress.finish(part.number, bytes: part.size)
+                return etag
+            } catch is ObjectIsAnother {
+                let head = try await trying { try await storage.headObject(key) }
+                // A try of ours whose answer was lost, or the same bytes by somebody else.
+                if let head, head.size == part.size, let etag = head.etag, ETag.isSame(etag, part.etag) {
+                    progress.finish(part.number, bytes: part.size)
+                    return etag
+                }
+                condition = head.map { $0.etag.map(Condition.tag) ?? .any } ?? .absent
+                try await confirm()
+            } catch is ConditionIsUnknown {
+                condition = .any
+            }
+        }
+        throw TransferStop.retryable("r2_contended", "somebody else puts other objects as \"\(key)\"")
+    }
+
+    private enum Condition {
+        case absent
+        /// That object is still there.
+        case tag(String)
+        case any
+    }
+
+    private func putWhole(_ part: TransferPart, if condition: Condition) async throws -> String {
+        let (ifNoneMatch, ifMatch): (String?, String?) =
+            switch condition {
+            case .absent: ("*", nil)
+            case .tag(let tag): (nil, tag)
+            case .any: (nil, nil)
+            }
+        let isConditional = ifNoneMatch != nil || ifMatch != nil
+        return try await trying({ error in
+            switch error.code {
+            case .preconditionFailed: ObjectIsAnother()
+            case .notImplemented where isConditional: ConditionIsUnknown()
+            default: nil
+            }
+        }) {
             let meter = progress.meter(for: part.number)
             let etag = try await storage.putObject(
                 key, body: .file(path: path, offset: 0, length: part.size), payloadHash: part.sha256,
-                contentType: Self.contentType, meter: meter)
+                contentType: Self.contentType, ifNoneMatch: ifNoneMatch, ifMatch: ifMatch, meter: meter)
             try Self.compare(etag, part, "the object \"\(key)\"")
             return etag
         }
-        progress.finish(part.number, bytes: part.size)
-        return etag
     }
 
     /// - Returns: the part with R2's tag.
@@ -90,12 +137,16 @@ struct PartPutter: Sendable {
     // MARK: Tries
 
     /// A passing failure is tried again from the spool at once, so that one lost packet does not cost a whole round.
-    private func trying<Value: Sendable>(_ body: () async throws -> Value) async throws -> Value {
+    /// - Parameter special: what is thrown at once in the place of some errors.
+    private func trying<Value: Sendable>(
+        _ special: (ObjectStorageError) -> (any Error)? = { _ in nil }, _ body: () async throws -> Value
+    ) async throws -> Value {
         var tries = 1
         while true {
             do {
                 return try await body()
             } catch let error as ObjectStorageError {
+                if let special = special(error) { throw special }
                 if error.code == .noSuchUpload { throw UploadGone() }
                 if [.invalidPart, .invalidPartOrder, .entityTooSmall].contains(error.code) { throw PartsRefused() }
                 guard error.isRetryable, !error.isCancellation, tries < Self.triesMax else { throw TransferStop(error) }
@@ -117,6 +168,12 @@ struct PartPutter: Sendable {
 
     /// R2 does not make an object of these parts; nothing but new ones helps.
     private struct PartsRefused: Error {}
+
+    /// Another one than the put's condition allows.
+    private struct ObjectIsAnother: Error {}
+
+    /// A server that is not R2 does not know conditions.
+    private struct ConditionIsUnknown: Error {}
 
     private struct TagMismatch: Error {
         var stop: TransferStop

@@ -180,7 +180,9 @@ final class TransferRun: Sendable {
             try await level.finished()
             try await journal.report(Observation(status: .r2Uploading))
             progress.begin()
-            return try await putter.putWhole(first)
+            return try await putter.putWhole(first) {
+                try await journal.report(Observation(status: .r2Uploading))
+            }
         }
         let uploadID = try await openUpload()
         let done = try await putParts(first, parts, plan, uploadID: uploadID)

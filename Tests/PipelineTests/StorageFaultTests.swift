@@ -122,6 +122,54 @@ import Testing
         }
     }
 
+    // MARK: Others' objects
+
+    private static let others = Array("another's".utf8)
+
+    /// Somebody else stores an object just before the first put.
+    private static func beforeTheFirstPut(
+        _ also: @escaping @Sendable (TransferWorld) -> Void = { _ in }
+    ) -> TransferWorld.Hook {
+        { world, request in
+            guard request.method == .put, world.sent.allSatisfy({ $0.method != .put }) else { return }
+            let key = request.url.split(separator: "/").suffix(2).joined(separator: "/")
+            await #expect(throws: Never.self) {
+                _ = try await world.storage.putObject(
+                    key, body: .bytes(others), payloadHash: FileDigest(of: others).sha256)
+            }
+            also(world)
+        }
+    }
+
+    @Test func whatStandsInTheObjectsPlaceIsReplaced() async throws {
+        try await TransferWorld.run(before: Self.beforeTheFirstPut()) { world in
+            let transfer = try await world.ready(100_000)
+            world.expectComplete(await world.perform(transfer))
+            #expect(world.sent.count { $0.method == .put } == 2)
+            try await expectOneDownload(world, transfer, 100_000)
+        }
+    }
+
+    /// As after a process stood still between its look at the lease and its put.
+    @Test func putDoesNotWriteOverWhatASuccessorHasStored() async throws {
+        let takesOver = Self.beforeTheFirstPut { $0.reporter.loseLease() }
+        try await TransferWorld.run(before: takesOver) { world in
+            let transfer = try await world.ready(100_000)
+            #expect(await world.perform(transfer) == .abandoned)
+            #expect(world.sent.count { $0.method == .put } == 1)
+            let key = try #require(world.reporter.saved.last?.objectKey)
+            #expect(try await world.storage.headObject(key)?.size == UInt64(Self.others.count))
+        }
+    }
+
+    @Test func serverThatKnowsNoConditionsIsPutToWithoutOne() async throws {
+        try await TransferWorld.run(["route=put,status=501,code=NotImplemented,count=1"]) { world in
+            let transfer = try await world.ready(100_000)
+            world.expectComplete(await world.perform(transfer))
+            try await expectOneDownload(world, transfer, 100_000)
+        }
+    }
+
     // MARK: Uploads that are gone
 
     /// Half-way and at the end; `InvalidPart` is what R2 says where somebody else has put another part of that number.

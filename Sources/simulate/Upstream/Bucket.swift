@@ -45,7 +45,7 @@ final class Bucket: Sendable {
             return Self.error(400, "XAmzContentSHA256Mismatch")
         }
         switch (call.method, call.query["uploadId"]) {
-        case (.put, nil): return put(key, body)
+        case (.put, nil): return put(key, body, call.headers)
         case (.put, let id?): return putPart(id, call.query["partNumber"].flatMap(Int.init) ?? 0, body)
         case (.post, nil): return create(key)
         case (.post, let id?): return complete(id, body)
@@ -64,7 +64,12 @@ final class Bucket: Sendable {
 
     // MARK: Objects
 
-    private func put(_ key: String, _ body: [UInt8]) -> Upstream.Answer {
+    private func put(_ key: String, _ body: [UInt8], _ headers: HTTPFields) -> Upstream.Answer {
+        let present = object(key)
+        if headers[.ifNoneMatch] == "*", present != nil { return Self.error(412, "PreconditionFailed") }
+        if let tag = headers[.ifMatch], tag != present.map({ "\"\($0.etag)\"" }) {
+            return Self.error(412, "PreconditionFailed")
+        }
         let object = Object(bytes: body, etag: FileDigest(of: body).md5)
         store(key, object)
         return Self.tagged(object.etag)

@@ -11,7 +11,7 @@ import NIOConcurrencyHelpers
 final class Traffic: Sendable {
     private struct State: Sendable {
         var streamTimes: [Timestamp] = []
-        var streamPausedUntil: Timestamp?
+        var streamPause: (from: Timestamp, until: Timestamp)?
         /// By call.
         var waits: [String: Timestamp] = [:]
     }
@@ -40,10 +40,13 @@ final class Traffic: Sendable {
         let (count, pause) = state.withLockedValue { state in
             state.streamTimes.removeAll { call.began - $0 >= limits.window }
             state.streamTimes.append(call.began)
-            return (state.streamTimes.count, state.streamPausedUntil)
+            return (state.streamTimes.count, state.streamPause)
         }
         if count > most { world.watch.found("\(count) requests to Stream within \(limits.window), at most \(most)") }
-        if let pause, call.began < pause { world.watch.found("\(call.id) was sent while Stream had asked to wait") }
+        // From the next moment on: others may have had their leave already.
+        if let pause, pause.from < call.began, call.began < pause.until {
+            world.watch.found("\(call.id) was sent while Stream had asked to wait")
+        }
     }
 
     func end(_ call: Upstream.Call, _ answer: Upstream.Answer) {
@@ -51,11 +54,12 @@ final class Traffic: Sendable {
             if answer.status == 429 { waitAsSaid(call) }
             return
         }
-        let until = world.clock.now() + .seconds(seconds)
+        let now = world.clock.now()
+        let until = now + .seconds(seconds)
         state.withLockedValue { state in
             if call.service == .stream {
-                // From the next moment on: others may have had their leave already.
-                state.streamPausedUntil = max(state.streamPausedUntil ?? until, until)
+                let running = state.streamPause.flatMap { now < $0.until ? $0 : nil }
+                state.streamPause = (running?.from ?? now, max(running?.until ?? until, until))
             } else {
                 state.waits[call.id] = until
             }
