@@ -119,7 +119,7 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
     // MARK: Deciding
 
     /// How many entries one transaction decides: enough for speed, few enough not to keep deliveries waiting.
-    private static var decisionsMax: Int { 64 }
+    private static var decisionsMax: Int { 32 }
 
     private func decideLoop() async {
         while !Task.isCancelled {

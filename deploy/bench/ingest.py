@@ -123,9 +123,9 @@ class Bench:
                 result = self.measured(number, name, self.options.seconds)
                 yield result
                 if name in ("sqlite", "postgres") and not result["error"]:
-                    # The answer takes a part of the time that each connection has for a post.
+                    # The answer takes a part of the time that each connection has for a post; less than under full load.
                     interval = 2 * 1_000 * self.options.connections / result["per_second"]
-                    self.pauses[name + HALF] = max(round(interval - result["p50_milliseconds"] / 4), 1)
+                    self.pauses[name + HALF] = max(round(interval - 0.8 * result["p50_milliseconds"]), 1)
                     say(f"round {number} of {self.options.rounds}: {name} at half of that …")
                     yield self.measured(number, name + HALF, self.options.seconds)
 
