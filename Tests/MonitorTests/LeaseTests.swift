@@ -4,11 +4,12 @@
 import BridgeTesting
 import ClipLifecycle
 import ClipStore
-import Monitor
 import NIOConcurrencyHelpers
 import SQLiteClipStore
 import ServiceLifecycle
 import Testing
+
+@testable import Monitor
 
 @Suite(.timeLimit(.minutes(2))) struct LeaseTests {
     @Test func runningActionKeepsItsLease() async throws {
@@ -144,8 +145,8 @@ import Testing
             world.store.setAway(true)
             check.open()
             await eventually { world.performer.running(.checkVideo) == 0 }
-            // In small steps, so that each of the tries to store the outcome gets its turn before the store is back.
-            await world.pass(.seconds(12), step: .milliseconds(250))
+            // Until the last try to store the outcome was in vain.
+            try await world.passTime { world.monitor.slots.running == 1 }
             world.store.setAway(false)
             await world.pass(.seconds(30))
             try await eventually { try await world.statuses(uid(1)).contains(.streamReady) }

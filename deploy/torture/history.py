@@ -194,7 +194,8 @@ class History:
     def sort(self, line, asked, fetched, faults):
         parts = line["path"].split("/")
         time = moment(line["begin"])
-        status = line["status"]
+        # None where the connection was gone before the answer.
+        status = line.get("status")
         media, api = parts[1] == "media" and len(parts) > 3, "stream" in parts and len(parts) > 6
         uid = parts[2] if media else parts[6] if api else parts[-1].removesuffix(".mp4")
         if status is None or status >= 500:
