@@ -29,19 +29,20 @@ struct PartPutter: Sendable {
     /// the clip's record.
     /// - Parameter confirm: looks at the lease again, and throws when it is lost.
     func putWhole(_ part: TransferPart, confirm: () async throws -> Void) async throws -> String {
+        let etag = try await putAgainstOthers(part, confirm: confirm)
+        progress.finish(part.number, bytes: part.size)
+        return etag
+    }
+
+    private func putAgainstOthers(_ part: TransferPart, confirm: () async throws -> Void) async throws -> String {
         var condition = Condition.absent
         for _ in 1...Self.triesMax {
             do {
-                let etag = try await putWhole(part, if: condition)
-                progress.finish(part.number, bytes: part.size)
-                return etag
+                return try await put(part, if: condition)
             } catch is ObjectIsAnother {
                 let head = try await trying { try await storage.headObject(key) }
                 // A try of ours whose answer was lost, or the same bytes by somebody else.
-                if let head, head.size == part.size, let etag = head.etag, ETag.isSame(etag, part.etag) {
-                    progress.finish(part.number, bytes: part.size)
-                    return etag
-                }
+                if let head, head.size == part.size, let etag = head.etag, ETag.isSame(etag, part.etag) { return etag }
                 condition = head.map { $0.etag.map(Condition.tag) ?? .any } ?? .absent
                 try await confirm()
             } catch is ConditionIsUnknown {
@@ -58,7 +59,7 @@ struct PartPutter: Sendable {
         case any
     }
 
-    private func putWhole(_ part: TransferPart, if condition: Condition) async throws -> String {
+    private func put(_ part: TransferPart, if condition: Condition) async throws -> String {
         let (ifNoneMatch, ifMatch): (String?, String?) =
             switch condition {
             case .absent: ("*", nil)

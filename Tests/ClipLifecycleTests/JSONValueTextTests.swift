@@ -6,7 +6,7 @@ import Foundation
 import Testing
 
 @Suite("JSON as text")
-struct JSONTextTests {
+struct JSONValueTextTests {
     private func read(_ text: String) -> JSONValue? { JSONValue(json: Array(text.utf8)) }
 
     @Test(
