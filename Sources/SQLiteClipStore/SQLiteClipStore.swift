@@ -97,7 +97,7 @@ public final class SQLiteClipStore: ClipStore {
         let schema = schema
         return try await mapped("the store could not be written") {
             try await self.turns.write(as: .other) {
-                (try await self.pool.write { try body(SQLiteTransaction(database: $0, schema: schema)) }, 0)
+                try await self.pool.write { try body(SQLiteTransaction(database: $0, schema: schema)) }
             }
         }
     }
@@ -105,12 +105,11 @@ public final class SQLiteClipStore: ClipStore {
     public func record(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
         try await deliveries.commit(delivery) { [schema] batch in
             try await self.mapped("the store could not be written") {
-                try await self.turns.write(as: .deliveries) {
-                    let receipts = try await self.pool.write { database in
+                try await self.turns.write(as: .deliveries, deliveries: \.count) {
+                    try await self.pool.write { database in
                         let transaction = SQLiteTransaction(database: database, schema: schema)
                         return try batch.deliveries().map { try LedgerScript.record($0, in: transaction) }
                     }
-                    return (receipts, receipts.count)
                 }
             }
         }

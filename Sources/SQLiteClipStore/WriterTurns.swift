@@ -69,8 +69,9 @@ final class WriterTurns: Sendable {
     var haveDeliveriesWaiting: Bool { state.withLockedValue { $0.deliveries != nil } }
 
     /// Runs `body` when it is the writer's turn. Of those who write deliveries there is only one at a time.
+    /// - Parameter deliveries: how many were written.
     func write<Value: Sendable>(
-        as writer: Writer, _ body: () async throws -> (Value, deliveries: Int)
+        as writer: Writer, deliveries: (Value) -> Int = { _ in 0 }, _ body: () async throws -> Value
     ) async rethrows -> Value {
         await withCheckedContinuation { continuation in
             state.withLockedValue { state in
@@ -83,8 +84,8 @@ final class WriterTurns: Sendable {
         }
         let start = now()
         do {
-            let (value, count) = try await body()
-            end(writer, start: start, deliveries: count)
+            let value = try await body()
+            end(writer, start: start, deliveries: deliveries(value))
             return value
         } catch {
             end(writer, start: start, deliveries: 0)

@@ -24,7 +24,6 @@ struct WriterTurnsTests {
                         if number.isMultiple(of: 10) { await Task.yield() }
                         inside.withLockedValue { $0 -= 1 }
                         done.withLockedValue { $0 += 1 }
-                        return ((), 0)
                     }
                 }
             }
@@ -37,9 +36,9 @@ struct WriterTurnsTests {
         struct Failure: Error {}
         let turns = WriterTurns()
         await #expect(throws: Failure.self) {
-            try await turns.write(as: .deliveries) { () -> (Int, Int) in throw Failure() }
+            try await turns.write(as: .deliveries) { () -> Int in throw Failure() }
         }
-        #expect(await turns.write(as: .other) { (7, 0) } == 7)
+        #expect(await turns.write(as: .other) { 7 } == 7)
     }
 
     @Test("Deliveries that wait go before others that waited longer")
@@ -52,21 +51,18 @@ struct WriterTurnsTests {
                 await turns.write(as: .other) {
                     begun.open()
                     await mayEnd.wait()
-                    return ((), 0)
                 }
             }
             await begun.wait()
             group.addTask {
                 await turns.write(as: .other) {
                     order.withLockedValue { $0.append("other") }
-                    return ((), 0)
                 }
             }
             await eventually { turns.othersWaiting == 1 }
             group.addTask {
                 await turns.write(as: .deliveries) {
                     order.withLockedValue { $0.append("deliveries") }
-                    return ((), 1)
                 }
             }
             await eventually { turns.haveDeliveriesWaiting }
@@ -82,10 +78,7 @@ struct WriterTurnsTests {
         let timer = Gate()
         let turns = WriterTurns(now: { time.withLockedValue { $0 } }, sleep: { _ in await timer.wait() })
         func write(_ writer: WriterTurns.Writer, milliseconds: Int, deliveries: Int = 0) async {
-            await turns.write(as: writer) {
-                pass(milliseconds)
-                return ((), deliveries)
-            }
+            await turns.write(as: writer, deliveries: { deliveries }) { pass(milliseconds) }
         }
         await write(.deliveries, milliseconds: 2, deliveries: 100)
         // It has not written yet, so that it need not rest.
@@ -115,11 +108,10 @@ struct WriterTurnsTests {
         let turns = WriterTurns(now: { time.withLockedValue { $0 } }, sleep: { _ in await timer.wait() })
         await turns.write(as: .other) {
             time.withLockedValue { $0 += .seconds(1) }
-            return ((), 0)
         }
-        await turns.write(as: .deliveries) { ((), 100) }
+        await turns.write(as: .deliveries, deliveries: { 100 }) {}
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { await turns.write(as: .other) { ((), 0) } }
+            group.addTask { await turns.write(as: .other) {} }
             await eventually { turns.othersWaiting == 1 }
             time.withLockedValue { $0 += .milliseconds(10) }
             timer.open()
