@@ -9,6 +9,7 @@ import NIOConcurrencyHelpers
 package final class GroupCommitQueue: Sendable {
     /// Stores what `batch` gives. It is asked as late as can be, because what comes until then goes with it.
     package typealias Commit = @Sendable (_ batch: Batch) async throws -> [DeliveryReceipt]
+    package typealias OnEnd = @Sendable (Result<DeliveryReceipt, any Error>) -> Void
 
     /// What goes into one commit.
     package final class Batch: Sendable {
@@ -32,7 +33,7 @@ package final class GroupCommitQueue: Sendable {
 
     fileprivate struct Waiting: Sendable {
         var delivery: NewDelivery
-        var continuation: CheckedContinuation<DeliveryReceipt, any Error>
+        var onEnd: OnEnd
     }
 
     private struct State: Sendable {
@@ -46,16 +47,13 @@ package final class GroupCommitQueue: Sendable {
     /// - Parameter batchMax: bounds the time that one commit takes.
     package init(batchMax: Int) { self.batchMax = batchMax }
 
-    package func commit(_ delivery: NewDelivery, by commit: @escaping Commit) async throws -> DeliveryReceipt {
-        try await withCheckedThrowingContinuation { continuation in
-            let starts = state.withLockedValue { state in
-                state.waiting.append(Waiting(delivery: delivery, continuation: continuation))
-                defer { state.isCommitting = true }
-                return !state.isCommitting
-            }
-            // Not a child of the caller: a request that is cancelled must not take the others' commit with it.
-            if starts { Task { await self.drain(by: commit) } }
+    package func add(_ delivery: NewDelivery, by commit: @escaping Commit, onEnd: @escaping OnEnd) {
+        let starts = state.withLockedValue { state in
+            state.waiting.append(Waiting(delivery: delivery, onEnd: onEnd))
+            defer { state.isCommitting = true }
+            return !state.isCommitting
         }
+        if starts { Task { await self.drain(by: commit) } }
     }
 
     private func drain(by commit: Commit) async {
@@ -64,10 +62,10 @@ package final class GroupCommitQueue: Sendable {
             do {
                 let receipts = try await commit(batch)
                 for (waiting, receipt) in zip(batch.waiting(), receipts) {
-                    waiting.continuation.resume(returning: receipt)
+                    waiting.onEnd(.success(receipt))
                 }
             } catch {
-                for waiting in batch.waiting() { waiting.continuation.resume(throwing: error) }
+                for waiting in batch.waiting() { waiting.onEnd(.failure(error)) }
             }
         }
     }

@@ -19,6 +19,7 @@ public final class SQLiteClipStore: ClipStore {
     private let path: String
     private let deliveries = GroupCommitQueue(batchMax: 512)
     private let turns = WriterTurns()
+    private let waiting = WaitingDeliveries()
     private let versions = NIOLockedValueBox<(data: Int64?, schema: Int64?)?>(nil)
     private let ownership = NIOLockedValueBox<DatabaseQueue?>(nil)
 
@@ -85,30 +86,37 @@ public final class SQLiteClipStore: ClipStore {
     public func read<Value: Sendable>(
         _ body: @Sendable @escaping (SQLiteTransaction) throws -> Value
     ) async throws -> Value {
-        let schema = schema
-        return try await mapped("the store could not be read") {
-            try await self.pool.read { try body(SQLiteTransaction(database: $0, schema: schema)) }
+        try await mapped("the store could not be read") {
+            try await self.pool.read { try body(self.transaction(in: $0)) }
         }
     }
 
     public func write<Value: Sendable>(
         _ body: @Sendable @escaping (SQLiteTransaction) throws -> Value
     ) async throws -> Value {
-        let schema = schema
-        return try await mapped("the store could not be written") {
+        try await mapped("the store could not be written") {
             try await self.turns.write(as: .other) {
-                try await self.pool.write { try body(SQLiteTransaction(database: $0, schema: schema)) }
+                try await self.pool.write { try self.transaction(in: $0).finish(body) }
             }
         }
     }
 
-    public func record(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
-        try await deliveries.commit(delivery) { [schema] batch in
-            try await self.mapped("the store could not be written") {
-                try await self.turns.write(as: .deliveries, deliveries: \.count) {
-                    try await self.pool.write { database in
-                        let transaction = SQLiteTransaction(database: database, schema: schema)
-                        return try batch.deliveries().map { try LedgerScript.record($0, in: transaction) }
+    private func transaction(in database: Database) -> SQLiteTransaction {
+        SQLiteTransaction(database: database, schema: schema, waiting: waiting)
+    }
+
+    public func record(
+        _ delivery: NewDelivery, onEnd: @escaping @Sendable (Result<DeliveryReceipt, any Error>) -> Void
+    ) {
+        deliveries.add(delivery, by: commit, onEnd: onEnd)
+    }
+
+    private func commit(_ batch: GroupCommitQueue.Batch) async throws -> [DeliveryReceipt] {
+        try await mapped("the store could not be written") {
+            try await turns.write(as: .deliveries, deliveries: \.count) {
+                try await pool.write { database in
+                    try self.transaction(in: database).finish { transaction in
+                        try batch.deliveries().map { try LedgerScript.record($0, in: transaction) }
                     }
                 }
             }

@@ -36,9 +36,17 @@ struct WebhookAnswer: Sendable, Equatable {
     }
 
     var response: Response {
+        let (head, body) = parts
+        return Response(status: head.status, headers: head.headerFields, body: ResponseBody(byteBuffer: body))
+    }
+
+    /// As they are sent.
+    var parts: (head: HTTPResponse, body: ByteBuffer) {
+        let body = ByteBuffer(string: json)
         var headers = headers
         headers[.contentType] = "application/json"
-        return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(string: json)))
+        headers[.contentLength] = String(body.readableBytes)
+        return (HTTPResponse(status: status, headerFields: headers), body)
     }
 
     var json: String {

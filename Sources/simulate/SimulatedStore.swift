@@ -97,7 +97,15 @@ final class SimulatedStore<Base: ClipStore>: ClipStore {
         }
     }
 
-    func record(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
+    func record(
+        _ delivery: NewDelivery, onEnd: @escaping @Sendable (Result<DeliveryReceipt, any Error>) -> Void
+    ) {
+        Task {
+            do { onEnd(.success(try await receipt(for: delivery))) } catch { onEnd(.failure(error)) }
+        }
+    }
+
+    private func receipt(for delivery: NewDelivery) async throws -> DeliveryReceipt {
         switch world.scenario.variant {
         case .acknowledgeEarly:
             Task { try await self.store(delivery) }
@@ -118,10 +126,14 @@ final class SimulatedStore<Base: ClipStore>: ClipStore {
     }
 
     private func store(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
-        try await deliveries.commit(delivery) { batch in
-            try await self.write { transaction in
-                try batch.deliveries().map { try LedgerScript.record($0, in: transaction) }
-            }
+        try await withCheckedThrowingContinuation { continuation in
+            deliveries.add(delivery, by: commit) { continuation.resume(with: $0) }
+        }
+    }
+
+    private func commit(_ batch: GroupCommitQueue.Batch) async throws -> [DeliveryReceipt] {
+        try await write { transaction in
+            try batch.deliveries().map { try LedgerScript.record($0, in: transaction) }
         }
     }
 }

@@ -133,7 +133,7 @@ struct ServerLimitsTests {
                 }
             )
         }
-        let text = try await World.serve(router, limits: short) { client in
+        let text = try await World(limits: short).serve(router) { client in
             try await client.connect { connection in
                 try await connection.send("GET /events HTTP/1.1\r\nHost: h\r\n\r\n")
                 return await connection.rest()
@@ -156,7 +156,7 @@ struct ServerLimitsTests {
             )
         }
         let limits = ServerLimits(stallTimeLimit: .milliseconds(400))
-        try await World.serve(router, limits: limits) { client in
+        try await World(limits: limits).serve(router) { client in
             let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                 .channelOption(.autoRead, value: false)
                 .connect(host: "127.0.0.1", port: client.port).get()
@@ -285,7 +285,7 @@ struct ServerLimitsTests {
         }
         router.get("/quick") { _, _ in "quick" }
         let limits = ServerLimits(connectionsMax: 16)
-        try await World.serve(router, limits: limits) { client in
+        try await World(limits: limits).serve(router) { client in
             try await client.connect { slow in
                 try await slow.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
                 await start.wait()
