@@ -8,10 +8,12 @@ extension JSONValue {
     ///
     /// Of several members of one name the last counts. A number that is too large for a double is null, and half a
     /// surrogate pair is U+FFFD: one odd member must not cost us the rest of the text.
-    public init?(json: [UInt8]) {
-        guard String(validating: json, as: UTF8.self) != nil else { return nil }
+    /// - Parameter names: of the members of an outermost object that are kept, nil for all. The others are only looked
+    ///   at as far as that the text is JSON.
+    public init?(json: [UInt8], keeping names: Set<String>? = nil) {
+        guard (try? UTF8Span(validating: json.span)) != nil else { return nil }
         var reader = JSONReader(bytes: json)
-        guard let value = try? reader.whole() else { return nil }
+        guard let value = try? reader.whole(keeping: names) else { return nil }
         self = value
     }
 
@@ -86,8 +88,9 @@ private struct JSONReader {
 
     init(bytes: [UInt8]) { self.bytes = bytes }
 
-    mutating func whole() throws(Malformed) -> JSONValue {
-        let value = try value()
+    mutating func whole(keeping names: Set<String>?) throws(Malformed) -> JSONValue {
+        skipSpace()
+        let value = next == UInt8(ascii: "{") ? try object(keeping: names) : try value()
         skipSpace()
         guard at == bytes.count else { throw Malformed() }
         return value
@@ -137,10 +140,10 @@ private struct JSONReader {
         skipSpace()
     }
 
-    private mutating func object() throws(Malformed) -> JSONValue {
+    private mutating func object(keeping names: Set<String>? = nil) throws(Malformed) -> JSONValue {
         try enter()
         defer { depth -= 1 }
-        var members: [String: JSONValue] = [:]
+        var members = [String: JSONValue](minimumCapacity: names == nil ? 4 : 16)
         if takes(UInt8(ascii: "}")) { return .object(members) }
         while true {
             skipSpace()
@@ -148,7 +151,7 @@ private struct JSONReader {
             let name = try string()
             skipSpace()
             try take(UInt8(ascii: ":"))
-            members[name] = try value()
+            if let names, !names.contains(name) { try skipValue() } else { members[name] = try value() }
             skipSpace()
             if takes(UInt8(ascii: "}")) { return .object(members) }
             try take(UInt8(ascii: ","))
@@ -168,7 +171,32 @@ private struct JSONReader {
         }
     }
 
+    /// Texts and numbers are most of what is not wanted, and come to nothing here.
+    private mutating func skipValue() throws(Malformed) {
+        skipSpace()
+        switch next {
+        case UInt8(ascii: "\""): try skipString()
+        default: _ = try value()
+        }
+    }
+
     // MARK: Strings
+
+    private mutating func skipString() throws(Malformed) {
+        at += 1
+        while let byte = next {
+            at += 1
+            switch byte {
+            case UInt8(ascii: "\""): return
+            case UInt8(ascii: "\\"):
+                var text: [UInt8] = []
+                try escape(into: &text)
+            case 0..<0x20: throw Malformed()
+            default: break
+            }
+        }
+        throw Malformed()
+    }
 
     private mutating func string() throws(Malformed) -> String {
         at += 1

@@ -104,7 +104,6 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
             phase = .head
         case .idle:
             phase = .head
-            if let context { startTimer(headTimeLimit, context: context) }
         case .head, .body, .ending:
             break
         }
@@ -128,8 +127,14 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        // Most bodies come together with their head and need no timer.
-        if case .body = phase, timer == nil { startTimer(bodyTimeLimit, context: context) }
+        // Most requests come in one piece and need no timer.
+        if timer == nil {
+            switch phase {
+            case .head: startTimer(headTimeLimit, context: context)
+            case .body: startTimer(bodyTimeLimit, context: context)
+            case .fresh, .idle, .ending: break
+            }
+        }
         context.fireChannelReadComplete()
     }
 

@@ -16,6 +16,7 @@ struct WebhookAnswer: Sendable, Equatable {
     var headers: HTTPFields = [:]
 
     struct Member: Sendable, Equatable {
+        /// Of plain letters.
         var key: String
         var value: String
     }
@@ -50,8 +51,12 @@ struct WebhookAnswer: Sendable, Equatable {
     }
 
     var json: String {
-        let pairs = members.map { "\(JSONValue.string($0.key).json):\(JSONValue.string($0.value).json)" }
-        return "{\(pairs.joined(separator: ","))}"
+        var text = "{"
+        for (index, member) in members.enumerated() {
+            text += index > 0 ? ",\"\(member.key)\":" : "\"\(member.key)\":"
+            text += JSONValue.string(member.value).json
+        }
+        return text + "}"
     }
 }
 

@@ -114,9 +114,17 @@ package struct WebhookReceiver: Sendable {
 
     /// What can be told from the head alone.
     func begin(_ headers: HTTPFields) throws(Refusal) -> Arrival {
-        let length = headers[.contentLength].flatMap(Int.init) ?? 0
+        var (length, values, traceparent): (Int, [String], String?) = (0, [], nil)
+        // Once through all is less than the index that is made for looking one up.
+        for field in headers {
+            switch field.name {
+            case .contentLength: length = Int(field.value) ?? 0
+            case .webhookSignature: values.append(field.value)
+            case .traceparent: traceparent = traceparent ?? field.value
+            default: break
+            }
+        }
         if length > configuration.bodyBytesMax { throw tooLarge }
-        let values = headers[values: .webhookSignature]
         let signature: WebhookSignature
         do throws(SignatureRefusal) {
             signature = try verifier.parse(values)
@@ -128,7 +136,7 @@ package struct WebhookReceiver: Sendable {
         return Arrival(
             signature: signature,
             header: values[0],
-            trace: TraceID.of(traceparent: headers[.traceparent]),
+            trace: TraceID.of(traceparent: traceparent),
             hold: hold
         )
     }
