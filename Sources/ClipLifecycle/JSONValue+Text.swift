@@ -21,6 +21,7 @@ extension JSONValue {
     /// that JSON has not is null.
     public var json: String {
         var bytes: [UInt8] = []
+        bytes.reserveCapacity(256)
         write(into: &bytes)
         return String(decoding: bytes, as: UTF8.self)
     }
@@ -59,7 +60,13 @@ extension JSONValue {
 
     private static func write(_ text: String, into bytes: inout [UInt8]) {
         bytes.append(UInt8(ascii: "\""))
-        for byte in text.utf8 {
+        defer { bytes.append(UInt8(ascii: "\"")) }
+        let utf8 = text.utf8
+        // Nearly every text, and then it is copied as a whole.
+        if !utf8.contains(where: { $0 < 0x20 || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }) {
+            return bytes.append(contentsOf: utf8)
+        }
+        for byte in utf8 {
             switch byte {
             case UInt8(ascii: "\""), UInt8(ascii: "\\"):
                 bytes.append(UInt8(ascii: "\\"))
@@ -71,7 +78,6 @@ extension JSONValue {
                 bytes.append(byte)
             }
         }
-        bytes.append(UInt8(ascii: "\""))
     }
 }
 

@@ -7,8 +7,6 @@ import NIOConcurrencyHelpers
 /// Lets deliveries that arrive while a commit runs go into the next one together: one sync of the disk serves many,
 /// and none is acknowledged before its own.
 package final class GroupCommitQueue: Sendable {
-    /// Stores what `batch` gives. It is asked as late as can be, because what comes until then goes with it.
-    package typealias Commit = @Sendable (_ batch: Batch) async throws -> [DeliveryReceipt]
     package typealias OnEnd = @Sendable (Result<DeliveryReceipt, any Error>) -> Void
 
     /// What goes into one commit.
@@ -47,33 +45,51 @@ package final class GroupCommitQueue: Sendable {
     /// - Parameter batchMax: bounds the time that one commit takes.
     package init(batchMax: Int) { self.batchMax = batchMax }
 
-    package func add(_ delivery: NewDelivery, by commit: @escaping Commit, onEnd: @escaping OnEnd) {
-        let starts = state.withLockedValue { state in
+    /// - Returns: true for who has to see that `drain` runs.
+    package func add(_ delivery: NewDelivery, onEnd: @escaping OnEnd) -> Bool {
+        state.withLockedValue { state in
             state.waiting.append(Waiting(delivery: delivery, onEnd: onEnd))
             defer { state.isCommitting = true }
             return !state.isCommitting
         }
-        if starts { Task { await self.drain(by: commit) } }
     }
 
-    private func drain(by commit: Commit) async {
-        while hasMore() {
-            let batch = Batch(of: self)
+    /// Stores batches until nothing waits any more.
+    /// - Parameter commit: stores what the batch gives. It is asked as late as can be, because what comes until then
+    ///   goes with it.
+    package func drain(by commit: (Batch) async throws -> [DeliveryReceipt]) async {
+        while let batch = next() {
             do {
-                let receipts = try await commit(batch)
-                for (waiting, receipt) in zip(batch.waiting(), receipts) {
-                    waiting.onEnd(.success(receipt))
-                }
+                end(batch, receipts: try await commit(batch))
             } catch {
-                for waiting in batch.waiting() { waiting.onEnd(.failure(error)) }
+                end(batch, error)
             }
         }
     }
 
-    private func hasMore() -> Bool {
+    /// The same for a store that may keep a thread of its own.
+    package func drain(by commit: (Batch) throws -> [DeliveryReceipt]) {
+        while let batch = next() {
+            do {
+                end(batch, receipts: try commit(batch))
+            } catch {
+                end(batch, error)
+            }
+        }
+    }
+
+    private func end(_ batch: Batch, receipts: [DeliveryReceipt]) {
+        for (waiting, receipt) in zip(batch.waiting(), receipts) { waiting.onEnd(.success(receipt)) }
+    }
+
+    private func end(_ batch: Batch, _ error: any Error) {
+        for waiting in batch.waiting() { waiting.onEnd(.failure(error)) }
+    }
+
+    private func next() -> Batch? {
         state.withLockedValue { state in
             state.isCommitting = !state.waiting.isEmpty
-            return state.isCommitting
+            return state.isCommitting ? Batch(of: self) : nil
         }
     }
 

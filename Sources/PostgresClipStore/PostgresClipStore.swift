@@ -103,7 +103,7 @@ public final class PostgresClipStore: ClipStore {
     public func record(
         _ delivery: NewDelivery, onEnd: @escaping @Sendable (Result<DeliveryReceipt, any Error>) -> Void
     ) {
-        deliveries.add(delivery, by: commit, onEnd: onEnd)
+        if deliveries.add(delivery, onEnd: onEnd) { Task { await deliveries.drain(by: commit) } }
     }
 
     private func commit(_ batch: GroupCommitQueue.Batch) async throws -> [DeliveryReceipt] {

@@ -3,6 +3,7 @@
 
 public import ClipLifecycle
 public import ClipStore
+import Dispatch
 import FoundationEssentials
 import GRDB
 import NIOConcurrencyHelpers
@@ -18,6 +19,7 @@ public final class SQLiteClipStore: ClipStore {
     private let schema: SQLiteSchema
     private let path: String
     private let deliveries = GroupCommitQueue(batchMax: 512)
+    private let deliveryWriter = DispatchQueue(label: "clipbridge.deliveries")
     private let turns = WriterTurns()
     private let waiting = WaitingDeliveries()
     private let versions = NIOLockedValueBox<(data: Int64?, schema: Int64?)?>(nil)
@@ -95,7 +97,7 @@ public final class SQLiteClipStore: ClipStore {
         _ body: @Sendable @escaping (SQLiteTransaction) throws -> Value
     ) async throws -> Value {
         try await mapped("the store could not be written") {
-            try await self.turns.write(as: .other) {
+            try await self.turns.write {
                 try await self.pool.write { try self.transaction(in: $0).finish(body) }
             }
         }
@@ -108,18 +110,22 @@ public final class SQLiteClipStore: ClipStore {
     public func record(
         _ delivery: NewDelivery, onEnd: @escaping @Sendable (Result<DeliveryReceipt, any Error>) -> Void
     ) {
-        deliveries.add(delivery, by: commit, onEnd: onEnd)
+        guard deliveries.add(delivery, onEnd: onEnd) else { return }
+        deliveryWriter.async { self.deliveries.drain(by: self.commit) }
     }
 
-    private func commit(_ batch: GroupCommitQueue.Batch) async throws -> [DeliveryReceipt] {
-        try await mapped("the store could not be written") {
-            try await turns.write(as: .deliveries, deliveries: \.count) {
-                try await pool.write { database in
-                    try self.transaction(in: database).finish { transaction in
+    /// On a thread of its own, which has the next batch at once when one is done.
+    private func commit(_ batch: GroupCommitQueue.Batch) throws -> [DeliveryReceipt] {
+        do {
+            return try turns.write(deliveries: \.count) {
+                try pool.write { database in
+                    try transaction(in: database).finish { transaction in
                         try batch.deliveries().map { try LedgerScript.record($0, in: transaction) }
                     }
                 }
             }
+        } catch let error as DatabaseError {
+            throw Self.storeError(error, "the store could not be written")
         }
     }
 

@@ -127,7 +127,8 @@ final class SimulatedStore<Base: ClipStore>: ClipStore {
 
     private func store(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
         try await withCheckedThrowingContinuation { continuation in
-            deliveries.add(delivery, by: commit) { continuation.resume(with: $0) }
+            let drains = deliveries.add(delivery) { continuation.resume(with: $0) }
+            if drains { Task { await deliveries.drain(by: commit) } }
         }
     }
 
