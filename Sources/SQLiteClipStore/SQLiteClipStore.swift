@@ -16,6 +16,7 @@ public final class SQLiteClipStore: ClipStore {
     private static let logPagesMax = 8_192
 
     private let pool: DatabasePool
+    private let checkpoints: Checkpoints
     private let schema: SQLiteSchema
     private let path: String
     private let deliveries = GroupCommitQueue(batchMax: 512)
@@ -35,6 +36,7 @@ public final class SQLiteClipStore: ClipStore {
         self.schema = SQLiteSchema(table: clipsTable, uidColumn: uidColumn)
         do {
             self.pool = try DatabasePool(path: path, configuration: configuration)
+            self.checkpoints = try Checkpoints(path: path)
             // GRDB sets NORMAL when it opens a WAL pool, and NORMAL does not sync a commit: an acknowledged delivery
             // could be gone after a power cut.
             // A commit touches a few pages of every index. With the defaults they would be read again and again, and
@@ -98,7 +100,9 @@ public final class SQLiteClipStore: ClipStore {
     ) async throws -> Value {
         try await mapped("the store could not be written") {
             try await self.turns.write {
-                try await self.pool.write { try self.transaction(in: $0).finish(body) }
+                let value = try await self.pool.write { try self.transaction(in: $0).finish(body) }
+                self.checkpoints.note(writes: 1)
+                return value
             }
         }
     }
@@ -117,13 +121,15 @@ public final class SQLiteClipStore: ClipStore {
     /// On a thread of its own, which has the next batch at once when one is done.
     private func commit(_ batch: GroupCommitQueue.Batch) throws -> [DeliveryReceipt] {
         do {
-            return try turns.write(deliveries: \.count) {
+            let receipts = try turns.write(deliveries: \.count) {
                 try pool.write { database in
                     try transaction(in: database).finish { transaction in
                         try batch.deliveries().map { try LedgerScript.record($0, in: transaction) }
                     }
                 }
             }
+            checkpoints.note(writes: receipts.count)
+            return receipts
         } catch let error as DatabaseError {
             throw Self.storeError(error, "the store could not be written")
         }
@@ -147,6 +153,7 @@ public final class SQLiteClipStore: ClipStore {
     }
 
     public func close() async throws {
+        try checkpoints.close()
         try pool.close()
         try ownership.withLockedValue { try $0?.close() }
     }
