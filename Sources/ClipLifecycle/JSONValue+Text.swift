@@ -10,7 +10,7 @@ extension JSONValue {
     /// surrogate pair is U+FFFD: one odd member must not cost us the rest of the text.
     /// - Parameter names: of the members of an outermost object that are kept, nil for all. The others are only looked
     ///   at as far as that the text is JSON.
-    public init?(json: [UInt8], keeping names: Set<String>? = nil) {
+    public init?(json: [UInt8], keeping names: JSONNames? = nil) {
         guard (try? UTF8Span(validating: json.span)) != nil else { return nil }
         var reader = JSONReader(bytes: json)
         guard let value = try? reader.whole(keeping: names) else { return nil }
@@ -81,6 +81,22 @@ extension JSONValue {
     }
 }
 
+/// Names of members that are read, to be found by their bytes.
+public struct JSONNames: Sendable {
+    private let names: [(text: String, bytes: [UInt8])]
+
+    public init(_ names: [String]) { self.names = names.map { ($0, Array($0.utf8)) } }
+
+    fileprivate func find(_ bytes: [UInt8], _ range: Range<Int>) -> String? {
+        for name in names where name.bytes.count == range.count {
+            if zip(name.bytes, bytes[range]).allSatisfy({ $0 == $1 }) { return name.text }
+        }
+        return nil
+    }
+
+    fileprivate func find(_ text: String) -> String? { names.first { $0.text == text }?.text }
+}
+
 /// Reads bytes that are valid UTF-8.
 private struct JSONReader {
     struct Malformed: Error {}
@@ -94,7 +110,7 @@ private struct JSONReader {
 
     init(bytes: [UInt8]) { self.bytes = bytes }
 
-    mutating func whole(keeping names: Set<String>?) throws(Malformed) -> JSONValue {
+    mutating func whole(keeping names: JSONNames?) throws(Malformed) -> JSONValue {
         skipSpace()
         let value = next == UInt8(ascii: "{") ? try object(keeping: names) : try value()
         skipSpace()
@@ -105,7 +121,13 @@ private struct JSONReader {
     private var next: UInt8? { at < bytes.count ? bytes[at] : nil }
 
     private mutating func skipSpace() {
-        while let byte = next, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { at += 1 }
+        var index = at
+        while index < bytes.count, bytes[index] <= 0x20 {
+            let byte = bytes[index]
+            guard byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 else { break }
+            index += 1
+        }
+        at = index
     }
 
     /// Steps over that byte, which must be the next.
@@ -146,7 +168,7 @@ private struct JSONReader {
         skipSpace()
     }
 
-    private mutating func object(keeping names: Set<String>? = nil) throws(Malformed) -> JSONValue {
+    private mutating func object(keeping names: JSONNames? = nil) throws(Malformed) -> JSONValue {
         try enter()
         defer { depth -= 1 }
         var members = [String: JSONValue](minimumCapacity: names == nil ? 4 : 16)
@@ -154,10 +176,10 @@ private struct JSONReader {
         while true {
             skipSpace()
             guard next == UInt8(ascii: "\"") else { throw Malformed() }
-            let name = try string()
+            let name = if let names { try name(of: names) } else { try string() as String? }
             skipSpace()
             try take(UInt8(ascii: ":"))
-            if let names, !names.contains(name) { try skipValue() } else { members[name] = try value() }
+            if let name { members[name] = try value() } else { try skipValue() }
             skipSpace()
             if takes(UInt8(ascii: "}")) { return .object(members) }
             try take(UInt8(ascii: ","))
@@ -188,39 +210,41 @@ private struct JSONReader {
 
     // MARK: Strings
 
-    private mutating func skipString() throws(Malformed) {
-        at += 1
-        while let byte = next {
-            at += 1
-            switch byte {
-            case UInt8(ascii: "\""): return
-            case UInt8(ascii: "\\"):
-                var text: [UInt8] = []
-                try escape(into: &text)
-            case 0..<0x20: throw Malformed()
-            default: break
+    /// Goes on to the string's end, or to what has to be looked at byte by byte.
+    /// - Returns: whether it is the end.
+    private mutating func scanString() throws(Malformed) -> Bool {
+        // In a variable of its own, because it is most of the work that there is.
+        var index = at + 1
+        while index < bytes.count {
+            let byte = bytes[index]
+            if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") {
+                at = index
+                return byte == UInt8(ascii: "\"")
             }
+            guard byte >= 0x20 else { throw Malformed() }
+            index += 1
         }
         throw Malformed()
     }
 
+    private mutating func skipString() throws(Malformed) {
+        let start = at + 1
+        if try scanString() { at += 1 } else { _ = try escapedString(from: start) }
+    }
+
     private mutating func string() throws(Malformed) -> String {
+        let start = at + 1
+        guard try scanString() else { return try escapedString(from: start) }
         at += 1
-        let start = at
-        while let byte = next {
-            switch byte {
-            case UInt8(ascii: "\""):
-                at += 1
-                return String(decoding: bytes[start..<at - 1], as: UTF8.self)
-            case UInt8(ascii: "\\"):
-                return try escapedString(from: start)
-            case 0..<0x20:
-                throw Malformed()
-            default:
-                at += 1
-            }
-        }
-        throw Malformed()
+        return String(decoding: bytes[start..<at - 1], as: UTF8.self)
+    }
+
+    /// One of the names, or nil for any other.
+    private mutating func name(of names: JSONNames) throws(Malformed) -> String? {
+        let start = at + 1
+        guard try scanString() else { return names.find(try escapedString(from: start)) }
+        at += 1
+        return names.find(bytes, start..<at - 1)
     }
 
     /// - Parameter start: where the string's text begins; there is no escape before `at`.

@@ -50,7 +50,7 @@ extension StreamVideo: StreamResult {
     }
 
     /// The names of those that are read.
-    package static let members: Set = [
+    package static let members = [
         "uid", "readyToStream", "requireSignedURLs", "thumbnail", "duration", "size", "liveInput", "created",
         "downloads", "meta", "playback", "status",
     ]

@@ -42,7 +42,7 @@ package enum DeliveryInterpreter {
     }
 
     /// All that is looked at: a video's, the downloads API's answer and notifications'.
-    private static let members = StreamVideo.members.union(["result", "data", "text"])
+    private static let members = JSONNames(StreamVideo.members + ["result", "data", "text"])
 
     package static func interpret(_ body: [UInt8]) -> Interpretation {
         guard let object = JSONValue(json: body, keeping: members)?.objectValue else {
