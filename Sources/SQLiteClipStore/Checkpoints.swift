@@ -8,8 +8,8 @@ import NIOConcurrencyHelpers
 /// Writes the log into the database beside the writer while much is written. What is left for the writer, who does the
 /// same when the log has become long, is little then, and senders do not wait for all of it.
 final class Checkpoints: Sendable {
-    /// After so many deliveries and transactions, which are some thousand pages.
-    private static let writesMax = 1_000
+    /// After so many deliveries and transactions: some hundred pages, which are written within milliseconds.
+    private static let writesMax = 500
 
     private struct State {
         var writes = 0
