@@ -380,10 +380,13 @@ public struct SQLiteTransaction: StoreTransaction {
                 "SELECT id, uid FROM clipbridge_deliveries WHERE id > \(Self.signalsTaken) AND signal IS NOT NULL")
         }
         let taken = try ids.flatMap {
-            try waitingSignals("id = ? AND id > \(Self.signalsTaken) AND signal IS NOT NULL", [$0])
+            try waitingSignals(
+                "id = ? AND uid = ? AND id > \(Self.signalsTaken) AND signal IS NOT NULL", [$0, uid.rawValue])
         }
         // Out of their turn.
-        for id in ids { try execute("UPDATE clipbridge_deliveries SET signal = NULL WHERE id = ?", [id]) }
+        for one in taken {
+            try execute("UPDATE clipbridge_deliveries SET signal = NULL WHERE id = ?", [one.delivery])
+        }
         news.taken += taken.map { .init(id: $0.delivery, uid: $0.signal.uid) }
         return taken
     }

@@ -121,7 +121,8 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
         case .end:
             stopTimer()
             phase = .idle
-            room.answers(context.channel)
+            // It may have been answered by its head alone.
+            if hasToAnswer { room.answers(context.channel) }
         }
         context.fireChannelRead(data)
     }

@@ -26,6 +26,8 @@ final class WebhookHandler: ChannelDuplexHandler, RemovableChannelHandler {
         case refused
         /// A delivery is complete and waits for its answer. Next: `passing`.
         case storing
+        /// The last answer of the connection is given, or what came is no HTTP: requests are looked at no more.
+        case ended
     }
 
     /// What came while it could not be taken.
@@ -40,6 +42,7 @@ final class WebhookHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var held: CircularBuffer<Held> = []
     /// Somebody behind wanted to read while something was held.
     private var owesRead = false
+    private var isReleasing = false
     private var closesAfterAnswer = false
 
     init(receiver: WebhookReceiver) {
@@ -60,26 +63,27 @@ final class WebhookHandler: ChannelDuplexHandler, RemovableChannelHandler {
         take(.error(error), context: context)
     }
 
-    func channelInactive(context: ChannelHandlerContext) {
+    /// The server's own handler does not tell of the connection's end.
+    func handlerRemoved(context: ChannelHandlerContext) {
         if case .receiving = phase { receiver.abandoned() }
-        phase = .passing(unanswered: 0)
-        while let first = held.popFirst() { pass(first, context: context) }
-        context.fireChannelInactive()
+        phase = .ended
+        held.removeAll()
     }
 
     private func take(_ arrived: Held, context: ChannelHandlerContext) {
-        guard held.isEmpty, canTake(arrived) else { return held.append(arrived) }
+        guard held.isEmpty, canTake(arrived, context: context) else { return held.append(arrived) }
         process(arrived, context: context)
     }
 
-    private func canTake(_ arrived: Held) -> Bool {
+    private func canTake(_ arrived: Held, context: ChannelHandlerContext) -> Bool {
         switch phase {
         case .storing:
             return false
         case .passing(let unanswered):
-            guard unanswered > 0, case .part(.head(let request)) = arrived else { return true }
-            return !Self.isDelivery(request)
-        case .receiving, .refused:
+            guard case .part(.head(let request)) = arrived, Self.isDelivery(request) else { return true }
+            // Who takes no answers is given no more of them.
+            return unanswered == 0 && context.channel.isWritable
+        case .receiving, .refused, .ended:
             return true
         }
     }
@@ -98,7 +102,13 @@ final class WebhookHandler: ChannelDuplexHandler, RemovableChannelHandler {
             break
         case (.refused, .part(.end)):
             phase = .passing(unanswered: 0)
-        case (.passing, _), (.storing, _), (_, .event), (_, .error):
+        case (.ended, .part):
+            break
+        case (_, .error):
+            if case .receiving = phase { receiver.abandoned() }
+            phase = .ended
+            pass(arrived, context: context)
+        case (.passing, _), (.storing, _), (_, .event):
             pass(arrived, context: context)
         }
     }
@@ -156,7 +166,7 @@ final class WebhookHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func stored(_ answer: WebhookAnswer, context: ChannelHandlerContext) {
-        // Otherwise the connection has ended meanwhile.
+        // The connection may have ended meanwhile.
         guard case .storing = phase else { return }
         phase = .passing(unanswered: 0)
         send(answer, context: context)
@@ -165,7 +175,9 @@ final class WebhookHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     private func send(_ answer: WebhookAnswer, context: ChannelHandlerContext) {
         var (head, body) = answer.parts
+        head.headerFields[.date] = receiver.date()
         if closesAfterAnswer { head.headerFields[.connection] = "close" }
+        if head.headerFields[.connection] != nil { phase = .ended }
         context.write(wrapOutboundOut(.head(head)), promise: nil)
         context.write(wrapOutboundOut(.body(body)), promise: nil)
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
@@ -177,17 +189,25 @@ final class WebhookHandler: ChannelDuplexHandler, RemovableChannelHandler {
         context.write(data, promise: promise)
         guard case .end = unwrapOutboundIn(data), case .passing(let unanswered) = phase else { return }
         phase = .passing(unanswered: max(unanswered - 1, 0))
-        if !held.isEmpty { release(context: context) }
+        release(context: context)
     }
 
     func read(context: ChannelHandlerContext) {
         if held.isEmpty { context.read() } else { owesRead = true }
     }
 
-    /// Takes what was held, as far as that goes now.
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        context.fireChannelWritabilityChanged()
+        release(context: context)
+    }
+
+    /// Takes what was held, as far as that goes now. An answer may come at once and ask for the same, so that it is the
+    /// one that has begun who goes on: nobody's stack is as deep as somebody sends requests.
     private func release(context: ChannelHandlerContext) {
-        guard !held.isEmpty else { return }
-        while let first = held.first, canTake(first) {
+        guard !held.isEmpty, !isReleasing else { return }
+        isReleasing = true
+        defer { isReleasing = false }
+        while let first = held.first, canTake(first, context: context) {
             held.removeFirst()
             process(first, context: context)
         }

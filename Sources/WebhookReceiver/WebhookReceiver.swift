@@ -7,6 +7,7 @@ import HTTPTypes
 package import Hummingbird
 package import Logging
 package import Metrics
+import NIOConcurrencyHelpers
 import NIOCore
 
 /// Takes Cloudflare's webhook deliveries: read while counting, verify over the raw bytes, then interpret, then store,
@@ -56,6 +57,7 @@ package struct WebhookReceiver: Sendable {
     private let clock: any WallClock
     private let metrics: WebhookMetrics
     private let journal: WebhookJournal
+    private let lastDate = NIOLockedValueBox<(seconds: Int64, text: String)>((.min, ""))
     private let onStored: @Sendable () -> Void
     private let onMismatch: @Sendable () -> Void
 
@@ -179,6 +181,15 @@ package struct WebhookReceiver: Sendable {
 
     /// Its sender is gone before the delivery was complete.
     func abandoned() { metrics.count(.bodyIncomplete) }
+
+    /// For the answers' header `Date`, which is written once a second.
+    func date() -> String {
+        let now = clock.now()
+        return lastDate.withLockedValue { last in
+            if last.seconds != now.seconds { last = (now.seconds, HTTPDate.text(now)) }
+            return last.text
+        }
+    }
 
     private var tooLarge: Refusal { Refusal(answer: finish(.bodyTooLarge(bytesMax: configuration.bodyBytesMax))) }
     private var noRoom: Refusal {

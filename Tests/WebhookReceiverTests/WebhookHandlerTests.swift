@@ -1,7 +1,9 @@
 // clipbridge
 // SPDX-License-Identifier: Apache-2.0
 
+import ClipLifecycle
 import Hummingbird
+import MetricsTestKit
 import NIOCore
 import Testing
 import WebhookReceiver
@@ -142,5 +144,59 @@ struct WebhookHandlerTests {
             try await until { world.ledger.deliveries.count == 1 && world.wakeCount == 1 }
             #expect(try await client.post(ready, signature: world.signed(ready)).body.contains("duplicate"))
         }
+    }
+
+    /// Each is refused at once, when all of them are let go at once.
+    @Test func crowdOfRefusalsBehindAnAnswerNeedsNoStack() async throws {
+        let world = World()
+        let (begun, mayEnd) = (Gate(), Gate())
+        let router = Router()
+        router.get("/slow") { _, _ in
+            begun.open()
+            await mayEnd.wait()
+            return "slow"
+        }
+        let count = 2_000
+        let forged = "time=1800000000,sig1=\(String(repeating: "0", count: 64))"
+        let statuses = try await world.serve(router) { client in
+            try await client.connect { connection in
+                let one = post([], signature: forged)
+                try await connection.send(get("/slow") + String(repeating: one, count: count))
+                await begun.wait()
+                mayEnd.open()
+                var statuses: [Int] = []
+                for _ in 0...count { statuses.append(try await connection.answer().status) }
+                return statuses
+            }
+        }
+        #expect(statuses == [200] + Array(repeating: 401, count: count))
+    }
+
+    @Test func nothingIsStoredBehindAnAnswerThatCloses() async throws {
+        let world = World()
+        let text = try await world.run { client in
+            try await client.connect { connection in
+                let signature = world.signed(ready)
+                try await connection.send(
+                    post(ready, signature: signature, extra: "Connection: close\r\n")
+                        + post(queued, signature: world.signed(queued)))
+                return await connection.rest()
+            }
+        }
+        #expect(text.matches(of: /HTTP\/1\.1 200/).count == 1)
+        #expect(world.ledger.deliveries.map(\.body) == [ready])
+    }
+
+    @Test func bodyThatEndsTooSoonIsCounted() async throws {
+        let world = World()
+        try await world.run { client in
+            try await client.connect { connection in
+                let whole = post(ready, signature: world.signed(ready))
+                try await connection.send(String(whole.dropLast(5)))
+            }
+            let counter = try world.metrics.expectCounter("clipbridge_webhooks_total", [("outcome", "body_incomplete")])
+            try await until { counter.values.count == 1 }
+        }
+        #expect(world.ledger.calls == 0)
     }
 }
