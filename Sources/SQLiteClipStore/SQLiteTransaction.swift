@@ -366,11 +366,13 @@ public struct SQLiteTransaction: StoreTransaction {
         // Behind the last one there may be deliveries without a signal, which need not be looked at again.
         let end: Int64? =
             taken.count == limit ? taken.last?.delivery : try number("SELECT max(id) FROM clipbridge_deliveries")
-        if let end {
-            try execute("UPDATE clipbridge_meta SET value = max(value, ?) WHERE key = 'signals_taken'", [end])
-        }
+        if let end { try noteSignalsTaken(upTo: end) }
         news.taken += taken.map { .init(id: $0.delivery, uid: $0.signal.uid) }
         return taken
+    }
+
+    private func noteSignalsTaken(upTo delivery: Int64) throws {
+        try execute("UPDATE clipbridge_meta SET value = max(value, ?) WHERE key = 'signals_taken'", [delivery])
     }
 
     public func takeWaiting(of uid: ClipUID) throws -> [WaitingSignal] {
@@ -771,6 +773,7 @@ public struct SQLiteTransaction: StoreTransaction {
         for (key, value) in [("change_seq", counters.change), ("epoch", counters.epoch)] {
             try execute("UPDATE clipbridge_meta SET value = max(value, ?) WHERE key = ?", [value, key])
         }
+        try noteSignalsTaken(upTo: counters.delivery)
         try raise("clipbridge_deliveries", to: counters.delivery)
         try raise("clipbridge_signals", to: counters.entry)
     }

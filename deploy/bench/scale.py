@@ -95,7 +95,7 @@ def fill(path, clips):
             f"SELECT uid, {base} + i, 'pipeline', 'status', '{status}', '{{}}', NULL, 'applied', {before}, "
             f"'{status}', {base} + i FROM {uids}"
         )
-    database.execute("UPDATE clipbridge_meta SET value = ? WHERE key = 'change_seq'", [clips])
+    database.execute("UPDATE clipbridge_meta SET value = ? WHERE key IN ('change_seq', 'signals_taken')", [clips])
     database.execute("COMMIT")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()
