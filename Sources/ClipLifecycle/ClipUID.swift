@@ -9,11 +9,9 @@ public struct ClipUID: Hashable, Sendable, CustomStringConvertible {
 
     public let rawValue: String
 
-    public init?(_ text: some StringProtocol) { self.init(String(text)) }
-
-    public init?(_ text: String) {
+    public init?(_ text: some StringProtocol) {
         guard (1...Self.lengthMax).contains(text.utf8.count), text.utf8.allSatisfy(Self.isAllowed) else { return nil }
-        self.rawValue = text
+        self.rawValue = String(text)
     }
 
     public var description: String { rawValue }

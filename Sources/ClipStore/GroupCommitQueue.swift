@@ -7,7 +7,8 @@ import NIOConcurrencyHelpers
 /// Lets deliveries that arrive while a commit runs go into the next one together: one sync of the disk serves many,
 /// and none is acknowledged before its own.
 package final class GroupCommitQueue: Sendable {
-    package typealias OnEnd = @Sendable (Result<DeliveryReceipt, any Error>) -> Void
+    /// Stores what `batch` gives. It is asked as late as can be, because what comes until then goes with it.
+    package typealias Commit = @Sendable (_ batch: Batch) async throws -> [DeliveryReceipt]
 
     /// What goes into one commit.
     package final class Batch: Sendable {
@@ -31,7 +32,7 @@ package final class GroupCommitQueue: Sendable {
 
     fileprivate struct Waiting: Sendable {
         var delivery: NewDelivery
-        var onEnd: OnEnd
+        var continuation: CheckedContinuation<DeliveryReceipt, any Error>
     }
 
     private struct State: Sendable {
@@ -45,51 +46,36 @@ package final class GroupCommitQueue: Sendable {
     /// - Parameter batchMax: bounds the time that one commit takes.
     package init(batchMax: Int) { self.batchMax = batchMax }
 
-    /// - Returns: true for who has to see that `drain` runs.
-    package func add(_ delivery: NewDelivery, onEnd: @escaping OnEnd) -> Bool {
-        state.withLockedValue { state in
-            state.waiting.append(Waiting(delivery: delivery, onEnd: onEnd))
-            defer { state.isCommitting = true }
-            return !state.isCommitting
+    package func commit(_ delivery: NewDelivery, by commit: @escaping Commit) async throws -> DeliveryReceipt {
+        try await withCheckedThrowingContinuation { continuation in
+            let starts = state.withLockedValue { state in
+                state.waiting.append(Waiting(delivery: delivery, continuation: continuation))
+                defer { state.isCommitting = true }
+                return !state.isCommitting
+            }
+            // Not a child of the caller: a request that is cancelled must not take the others' commit with it.
+            if starts { Task { await self.drain(by: commit) } }
         }
     }
 
-    /// Stores batches until nothing waits any more.
-    /// - Parameter commit: stores what the batch gives. It is asked as late as can be, because what comes until then
-    ///   goes with it.
-    package func drain(by commit: (Batch) async throws -> [DeliveryReceipt]) async {
-        while let batch = next() {
+    private func drain(by commit: Commit) async {
+        while hasMore() {
+            let batch = Batch(of: self)
             do {
-                end(batch, receipts: try await commit(batch))
+                let receipts = try await commit(batch)
+                for (waiting, receipt) in zip(batch.waiting(), receipts) {
+                    waiting.continuation.resume(returning: receipt)
+                }
             } catch {
-                end(batch, error)
+                for waiting in batch.waiting() { waiting.continuation.resume(throwing: error) }
             }
         }
     }
 
-    /// The same for a store that may keep a thread of its own.
-    package func drain(by commit: (Batch) throws -> [DeliveryReceipt]) {
-        while let batch = next() {
-            do {
-                end(batch, receipts: try commit(batch))
-            } catch {
-                end(batch, error)
-            }
-        }
-    }
-
-    private func end(_ batch: Batch, receipts: [DeliveryReceipt]) {
-        for (waiting, receipt) in zip(batch.waiting(), receipts) { waiting.onEnd(.success(receipt)) }
-    }
-
-    private func end(_ batch: Batch, _ error: any Error) {
-        for waiting in batch.waiting() { waiting.onEnd(.failure(error)) }
-    }
-
-    private func next() -> Batch? {
+    private func hasMore() -> Bool {
         state.withLockedValue { state in
             state.isCommitting = !state.waiting.isEmpty
-            return state.isCommitting ? Batch(of: self) : nil
+            return state.isCommitting
         }
     }
 

@@ -20,14 +20,11 @@ package struct ForwardingLedger: DeliveryLedger {
         self.onStored = onStored
     }
 
-    package func record(
-        _ delivery: NewDelivery, onEnd: @escaping @Sendable (Result<DeliveryReceipt, any Error>) -> Void
-    ) {
+    package func record(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
         var delivery = delivery
         delivery.forwardTargets = targets
-        ledger.record(delivery) { [onStored] result in
-            if case .success(.stored) = result { onStored() }
-            onEnd(result)
-        }
+        let receipt = try await ledger.record(delivery)
+        if case .stored = receipt { onStored() }
+        return receipt
     }
 }

@@ -3,7 +3,6 @@
 
 public import ClipLifecycle
 public import ClipStore
-import Dispatch
 import FoundationEssentials
 import GRDB
 import NIOConcurrencyHelpers
@@ -16,13 +15,10 @@ public final class SQLiteClipStore: ClipStore {
     private static let logPagesMax = 8_192
 
     private let pool: DatabasePool
-    private let checkpoints: Checkpoints
     private let schema: SQLiteSchema
     private let path: String
     private let deliveries = GroupCommitQueue(batchMax: 512)
-    private let deliveryWriter = DispatchQueue(label: "clipbridge.deliveries")
     private let turns = WriterTurns()
-    private let waiting = WaitingDeliveries()
     private let versions = NIOLockedValueBox<(data: Int64?, schema: Int64?)?>(nil)
     private let ownership = NIOLockedValueBox<DatabaseQueue?>(nil)
 
@@ -36,7 +32,6 @@ public final class SQLiteClipStore: ClipStore {
         self.schema = SQLiteSchema(table: clipsTable, uidColumn: uidColumn)
         do {
             self.pool = try DatabasePool(path: path, configuration: configuration)
-            self.checkpoints = try Checkpoints(path: path)
             // GRDB sets NORMAL when it opens a WAL pool, and NORMAL does not sync a commit: an acknowledged delivery
             // could be gone after a power cut.
             // A commit touches a few pages of every index. With the defaults they would be read again and again, and
@@ -90,48 +85,33 @@ public final class SQLiteClipStore: ClipStore {
     public func read<Value: Sendable>(
         _ body: @Sendable @escaping (SQLiteTransaction) throws -> Value
     ) async throws -> Value {
-        try await mapped("the store could not be read") {
-            try await self.pool.read { try body(self.transaction(in: $0)) }
+        let schema = schema
+        return try await mapped("the store could not be read") {
+            try await self.pool.read { try body(SQLiteTransaction(database: $0, schema: schema)) }
         }
     }
 
     public func write<Value: Sendable>(
         _ body: @Sendable @escaping (SQLiteTransaction) throws -> Value
     ) async throws -> Value {
-        try await mapped("the store could not be written") {
-            try await self.turns.write {
-                let value = try await self.pool.write { try self.transaction(in: $0).finish(body) }
-                self.checkpoints.note(writes: 1)
-                return value
+        let schema = schema
+        return try await mapped("the store could not be written") {
+            try await self.turns.write(as: .other) {
+                try await self.pool.write { try body(SQLiteTransaction(database: $0, schema: schema)) }
             }
         }
     }
 
-    private func transaction(in database: Database) -> SQLiteTransaction {
-        SQLiteTransaction(database: database, schema: schema, waiting: waiting)
-    }
-
-    public func record(
-        _ delivery: NewDelivery, onEnd: @escaping @Sendable (Result<DeliveryReceipt, any Error>) -> Void
-    ) {
-        guard deliveries.add(delivery, onEnd: onEnd) else { return }
-        deliveryWriter.async { self.deliveries.drain(by: self.commit) }
-    }
-
-    /// On a thread of its own, which has the next batch at once when one is done.
-    private func commit(_ batch: GroupCommitQueue.Batch) throws -> [DeliveryReceipt] {
-        do {
-            let receipts = try turns.write(deliveries: \.count) {
-                try pool.write { database in
-                    try transaction(in: database).finish { transaction in
-                        try batch.deliveries().map { try LedgerScript.record($0, in: transaction) }
+    public func record(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
+        try await deliveries.commit(delivery) { [schema] batch in
+            try await self.mapped("the store could not be written") {
+                try await self.turns.write(as: .deliveries, deliveries: \.count) {
+                    try await self.pool.write { database in
+                        let transaction = SQLiteTransaction(database: database, schema: schema)
+                        return try batch.deliveries().map { try LedgerScript.record($0, in: transaction) }
                     }
                 }
             }
-            checkpoints.note(writes: receipts.count)
-            return receipts
-        } catch let error as DatabaseError {
-            throw Self.storeError(error, "the store could not be written")
         }
     }
 
@@ -153,7 +133,6 @@ public final class SQLiteClipStore: ClipStore {
     }
 
     public func close() async throws {
-        try checkpoints.close()
         try pool.close()
         try ownership.withLockedValue { try $0?.close() }
     }

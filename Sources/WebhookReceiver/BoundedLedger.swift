@@ -16,13 +16,13 @@ final class BoundedLedger: Sendable {
         case failed(any Error)
     }
 
-    typealias OnAnswer = @Sendable (Result<DeliveryReceipt, Failure>) -> Void
+    private typealias Answer = FirstAnswer<Result<DeliveryReceipt, Failure>>
 
     private struct State {
         /// Deliveries that the store has not done with.
         var waiting = 0
         /// Who waits since when, oldest first; those that were answered stay until they are the oldest.
-        var senders: CircularBuffer<(since: Timestamp, answer: FirstAnswer)> = []
+        var senders: CircularBuffer<(since: Timestamp, answer: Answer)> = []
         var isTiming = false
 
         mutating func dropAnswered() {
@@ -43,15 +43,12 @@ final class BoundedLedger: Sendable {
         self.waitingMax = waitingMax
     }
 
-    /// - Parameters:
-    ///   - onReceipt: runs when the delivery is durable, also when that is later than anybody waited for.
-    ///   - onAnswer: runs once, on any thread, when it is known what to tell the sender.
+    /// - Parameter onReceipt: runs when the delivery is durable, also when that is later than anybody waited for.
     func record(
         _ delivery: NewDelivery,
-        onReceipt: @escaping @Sendable (DeliveryReceipt) -> Void,
-        onAnswer: @escaping OnAnswer
-    ) {
-        let first = FirstAnswer(onAnswer)
+        onReceipt: @escaping @Sendable (DeliveryReceipt) -> Void
+    ) async throws(Failure) -> DeliveryReceipt {
+        let first = Answer()
         let since = clock.now()
         let (isIn, starts) = state.withLockedValue { state in
             guard state.waiting < waitingMax else { return (false, false) }
@@ -61,14 +58,23 @@ final class BoundedLedger: Sendable {
             defer { state.isTiming = true }
             return (true, !state.isTiming)
         }
-        guard isIn else { return onAnswer(.failure(.busy)) }
-        ledger.record(delivery) { [self] result in
-            if case .success(let receipt) = result { onReceipt(receipt) }
-            leave()
-            first.give(result.mapError { .failed($0) })
+        guard isIn else { throw .busy }
+        // Unstructured on purpose: a store that does not heed cancellation must not keep the sender from its answer,
+        // and a sender that hangs up must not undo what is being stored.
+        Task {
+            do {
+                let receipt = try await ledger.record(delivery)
+                onReceipt(receipt)
+                leave()
+                first.give(.success(receipt))
+            } catch {
+                leave()
+                first.give(.failure(.failed(error)))
+            }
         }
         // One for all: each has the same time.
         if starts { Task { await endWaits() } }
+        return try await first.value().get()
     }
 
     /// Only when the store is done with it, however long ago the sender was answered.
@@ -85,7 +91,7 @@ final class BoundedLedger: Sendable {
         }
     }
 
-    private func oldest() -> (since: Timestamp, answer: FirstAnswer)? {
+    private func oldest() -> (since: Timestamp, answer: Answer)? {
         state.withLockedValue { state in
             state.dropAnswered()
             state.isTiming = !state.senders.isEmpty
@@ -95,18 +101,60 @@ final class BoundedLedger: Sendable {
 }
 
 /// Hands the first of several answers to the one who waits; the others are dropped.
-private final class FirstAnswer: Sendable {
-    private let onAnswer: NIOLockedValueBox<BoundedLedger.OnAnswer?>
+private final class FirstAnswer<Value: Sendable>: Sendable {
+    private enum State {
+        /// Next: `waiting` or `answered`.
+        case initial
+        /// Next: `done`.
+        case waiting(CheckedContinuation<Value, Never>)
+        /// Next: `done`.
+        case answered(Value)
+        case done
+    }
 
-    init(_ onAnswer: @escaping BoundedLedger.OnAnswer) { self.onAnswer = NIOLockedValueBox(onAnswer) }
+    private let state = NIOLockedValueBox(State.initial)
 
-    var isGiven: Bool { onAnswer.withLockedValue { $0 == nil } }
-
-    func give(_ answer: Result<DeliveryReceipt, BoundedLedger.Failure>) {
-        let first = onAnswer.withLockedValue { onAnswer in
-            defer { onAnswer = nil }
-            return onAnswer
+    var isGiven: Bool {
+        state.withLockedValue { state in
+            switch state {
+            case .initial, .waiting: false
+            case .answered, .done: true
+            }
         }
-        first?(answer)
+    }
+
+    func give(_ value: Value) {
+        let continuation = state.withLockedValue { state -> CheckedContinuation<Value, Never>? in
+            switch state {
+            case .initial:
+                state = .answered(value)
+                return nil
+            case .waiting(let continuation):
+                state = .done
+                return continuation
+            case .answered, .done:
+                return nil
+            }
+        }
+        continuation?.resume(returning: value)
+    }
+
+    /// Waits for the answer; to be called once.
+    func value() async -> Value {
+        await withCheckedContinuation { continuation in
+            let value = state.withLockedValue { state -> Value? in
+                switch state {
+                case .initial:
+                    state = .waiting(continuation)
+                    return nil
+                case .answered(let value):
+                    state = .done
+                    return value
+                case .waiting, .done:
+                    preconditionFailure("a FirstAnswer was waited for twice")
+                }
+            }
+            if let value { continuation.resume(returning: value) }
+        }
     }
 }

@@ -16,7 +16,6 @@ struct WebhookAnswer: Sendable, Equatable {
     var headers: HTTPFields = [:]
 
     struct Member: Sendable, Equatable {
-        /// Of plain letters.
         var key: String
         var value: String
     }
@@ -37,26 +36,14 @@ struct WebhookAnswer: Sendable, Equatable {
     }
 
     var response: Response {
-        let (head, body) = parts
-        return Response(status: head.status, headers: head.headerFields, body: ResponseBody(byteBuffer: body))
-    }
-
-    /// As they are sent.
-    var parts: (head: HTTPResponse, body: ByteBuffer) {
-        let body = ByteBuffer(string: json)
         var headers = headers
         headers[.contentType] = "application/json"
-        headers[.contentLength] = String(body.readableBytes)
-        return (HTTPResponse(status: status, headerFields: headers), body)
+        return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(string: json)))
     }
 
     var json: String {
-        var text = "{"
-        for (index, member) in members.enumerated() {
-            text += index > 0 ? ",\"\(member.key)\":" : "\"\(member.key)\":"
-            text += JSONValue.string(member.value).json
-        }
-        return text + "}"
+        let pairs = members.map { "\(JSONValue.string($0.key).json):\(JSONValue.string($0.value).json)" }
+        return "{\(pairs.joined(separator: ","))}"
     }
 }
 

@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import BridgeTesting
-import Dispatch
 import NIOConcurrencyHelpers
 import Testing
 
@@ -17,7 +16,7 @@ struct WriterTurnsTests {
         await withTaskGroup(of: Void.self) { group in
             for number in 0..<200 {
                 group.addTask {
-                    await turns.write {
+                    await turns.write(as: .other) {
                         #expect(
                             inside.withLockedValue {
                                 $0 += 1; return $0
@@ -36,13 +35,10 @@ struct WriterTurnsTests {
     func throwing() async throws {
         struct Failure: Error {}
         let turns = WriterTurns()
-        #expect(throws: Failure.self) {
-            try turns.write(deliveries: { $0 }) { () -> Int in throw Failure() }
-        }
         await #expect(throws: Failure.self) {
-            try await turns.write { () -> Int in throw Failure() }
+            try await turns.write(as: .deliveries) { () -> Int in throw Failure() }
         }
-        #expect(await turns.write { 7 } == 7)
+        #expect(await turns.write(as: .other) { 7 } == 7)
     }
 
     @Test("Deliveries that wait go before others that waited longer")
@@ -52,21 +48,21 @@ struct WriterTurnsTests {
         let (begun, mayEnd) = (Gate(), Gate())
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
-                await turns.write {
+                await turns.write(as: .other) {
                     begun.open()
                     await mayEnd.wait()
                 }
             }
             await begun.wait()
             group.addTask {
-                await turns.write {
+                await turns.write(as: .other) {
                     order.withLockedValue { $0.append("other") }
                 }
             }
             await eventually { turns.othersWaiting == 1 }
             group.addTask {
-                await onThread {
-                    turns.write(deliveries: { 1 }) { order.withLockedValue { $0.append("deliveries") } }
+                await turns.write(as: .deliveries) {
+                    order.withLockedValue { $0.append("deliveries") }
                 }
             }
             await eventually { turns.haveDeliveriesWaiting }
@@ -78,26 +74,28 @@ struct WriterTurnsTests {
     @Test("While many deliveries come, others have a share of the time, and are not starved")
     func share() async {
         let time = NIOLockedValueBox(ContinuousClock.now)
-        @Sendable func pass(_ milliseconds: Int) { time.withLockedValue { $0 += .milliseconds(milliseconds) } }
+        func pass(_ milliseconds: Int) { time.withLockedValue { $0 += .milliseconds(milliseconds) } }
         let timer = Gate()
         let turns = WriterTurns(now: { time.withLockedValue { $0 } }, sleep: { _ in await timer.wait() })
-        @Sendable func writeDeliveries() async { await onThread { turns.write(deliveries: { 100 }) { pass(2) } } }
-        await writeDeliveries()
+        func write(_ writer: WriterTurns.Writer, milliseconds: Int, deliveries: Int = 0) async {
+            await turns.write(as: writer, deliveries: { deliveries }) { pass(milliseconds) }
+        }
+        await write(.deliveries, milliseconds: 2, deliveries: 100)
         // It has not written yet, so that it need not rest.
-        await turns.write { pass(10) }
-        await writeDeliveries()
+        await write(.other, milliseconds: 10)
+        await write(.deliveries, milliseconds: 2, deliveries: 100)
         let isDone = NIOLockedValueBox(false)
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
-                await turns.write { pass(10) }
+                await write(.other, milliseconds: 10)
                 isDone.withLockedValue { $0 = true }
             }
             await eventually { turns.othersWaiting == 1 }
-            // It is to rest for 90 ms, of which 2 are over.
-            for _ in 0..<43 { await writeDeliveries() }
+            // It is to rest for 50 ms, of which 2 are over.
+            for _ in 0..<23 { await write(.deliveries, milliseconds: 2, deliveries: 100) }
             #expect(!isDone.withLockedValue { $0 })
             pass(2)
-            await writeDeliveries()
+            await write(.deliveries, milliseconds: 2, deliveries: 100)
             await eventually { isDone.withLockedValue { $0 } }
             timer.open()
         }
@@ -108,26 +106,16 @@ struct WriterTurnsTests {
         let time = NIOLockedValueBox(ContinuousClock.now)
         let timer = Gate()
         let turns = WriterTurns(now: { time.withLockedValue { $0 } }, sleep: { _ in await timer.wait() })
-        await turns.write {
+        await turns.write(as: .other) {
             time.withLockedValue { $0 += .seconds(1) }
         }
-        await onThread { turns.write(deliveries: { 100 }) {} }
+        await turns.write(as: .deliveries, deliveries: { 100 }) {}
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { await turns.write {} }
+            group.addTask { await turns.write(as: .other) {} }
             await eventually { turns.othersWaiting == 1 }
             time.withLockedValue { $0 += .milliseconds(10) }
             timer.open()
         }
         #expect(turns.othersWaiting == 0)
-    }
-}
-
-/// Runs what keeps its thread.
-private func onThread(_ body: @escaping @Sendable () -> Void) async {
-    await withCheckedContinuation { continuation in
-        DispatchQueue(label: "test").async {
-            body()
-            continuation.resume()
-        }
     }
 }
