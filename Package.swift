@@ -186,7 +186,10 @@ let package = Package(
         ),
         .testTarget(
             name: "SQLiteClipStoreTests",
-            dependencies: ["BridgeTesting", "ClipLifecycle", "ClipStore", "SQLiteClipStore", grdb],
+            dependencies: [
+                "BridgeTesting", "ClipLifecycle", "ClipStore", "SQLiteClipStore", concurrencyHelpers, grdb,
+                .product(name: "GRDBSQLite", package: "GRDB.swift"),
+            ],
             swiftSettings: safe
         ),
         .testTarget(

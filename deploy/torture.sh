@@ -121,7 +121,7 @@ torture() {
     shift
     run "${in_namespace[@]}" "$python" "$here/torture/torture.py" --store "$store" --folder "$folder/$store" \
         --results "$folder/$store.json" --clipbridge "$clipbridge" --seed "$seed" --clips "$clips" \
-        --seconds "$seconds" --deliveries "$share" "$@" || result=$?
+        --seconds "$seconds" --deliveries "$share" ${keeps:+--keep} "$@" || result=$?
     if [[ "$result" -gt 1 ]]; then
         exit "$result"
     fi

@@ -136,7 +136,8 @@ package enum ClipStoreConformance {
         let stored = receipts.compactMap { if case .stored(let id) = $0 { id } else { nil } }
         #expect(stored.count == 1)
         #expect(receipts.count { $0 == .duplicate(of: stored.first ?? "") } == 63)
-        #expect(try await store.read { try $0.pendingEntries(limit: 100).count } == 1)
+        let script = script(at: 1)
+        #expect(try await store.write { try script.applyPending(limit: 100, in: $0).count } == 1)
     }
 
     private static func deliveryKeepsItsBytes(_ store: some ClipStore) async throws {
@@ -172,6 +173,8 @@ package enum ClipStoreConformance {
         let old = delivery(uid(1), .queued, body: "old")
         _ = try await store.record(old)
         _ = try await store.record(delivery(uid(1), .queued, body: "new", at: 100))
+        let script = script(at: 100)
+        _ = try await store.write { try script.applyPending(limit: 10, in: $0) }
         let removed = try await store.write {
             try $0.deleteDeliveries(receivedBefore: Timestamp(seconds: start.seconds + 50), limit: 10)
         }

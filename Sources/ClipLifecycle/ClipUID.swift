@@ -9,9 +9,11 @@ public struct ClipUID: Hashable, Sendable, CustomStringConvertible {
 
     public let rawValue: String
 
-    public init?(_ text: some StringProtocol) {
+    public init?(_ text: some StringProtocol) { self.init(String(text)) }
+
+    public init?(_ text: String) {
         guard (1...Self.lengthMax).contains(text.utf8.count), text.utf8.allSatisfy(Self.isAllowed) else { return nil }
-        self.rawValue = String(text)
+        self.rawValue = text
     }
 
     public var description: String { rawValue }

@@ -51,7 +51,18 @@ public enum DeliveryReceipt: Sendable, Equatable {
     case duplicate(of: String)
 }
 
-/// Where the receiver puts deliveries. It returns only after the delivery and its signal are durable.
+/// Where the receiver puts deliveries.
 public protocol DeliveryLedger: Sendable {
-    func record(_ delivery: NewDelivery) async throws -> DeliveryReceipt
+    /// - Parameter onEnd: runs once, on any thread, when the delivery and its signal are durable or why they are not is
+    ///   known. It has to return at once: a task for each delivery would cost more than the rest of its way.
+    func record(_ delivery: NewDelivery, onEnd: @escaping @Sendable (Result<DeliveryReceipt, any Error>) -> Void)
+}
+
+extension DeliveryLedger {
+    /// Returns when the delivery and its signal are durable.
+    public func record(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
+        try await withCheckedThrowingContinuation { continuation in
+            record(delivery) { continuation.resume(with: $0) }
+        }
+    }
 }

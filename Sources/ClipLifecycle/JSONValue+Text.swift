@@ -8,10 +8,12 @@ extension JSONValue {
     ///
     /// Of several members of one name the last counts. A number that is too large for a double is null, and half a
     /// surrogate pair is U+FFFD: one odd member must not cost us the rest of the text.
-    public init?(json: [UInt8]) {
-        guard String(validating: json, as: UTF8.self) != nil else { return nil }
+    /// - Parameter names: of the members of an outermost object that are kept, nil for all. The others are only looked
+    ///   at as far as that the text is JSON.
+    public init?(json: [UInt8], keeping names: JSONNames? = nil) {
+        guard (try? UTF8Span(validating: json.span)) != nil else { return nil }
         var reader = JSONReader(bytes: json)
-        guard let value = try? reader.whole() else { return nil }
+        guard let value = try? reader.whole(keeping: names) else { return nil }
         self = value
     }
 
@@ -19,6 +21,7 @@ extension JSONValue {
     /// that JSON has not is null.
     public var json: String {
         var bytes: [UInt8] = []
+        bytes.reserveCapacity(256)
         write(into: &bytes)
         return String(decoding: bytes, as: UTF8.self)
     }
@@ -55,9 +58,14 @@ extension JSONValue {
         }
     }
 
-    private static func write(_ text: String, into bytes: inout [UInt8]) {
+    /// A text with its quotation marks.
+    package static func write(_ text: String, into bytes: inout [UInt8]) {
         bytes.append(UInt8(ascii: "\""))
-        for byte in text.utf8 {
+        defer { bytes.append(UInt8(ascii: "\"")) }
+        let utf8 = text.utf8
+        // Nearly every text, and then it is copied as a whole.
+        if utf8.span.isPlain { return bytes.append(contentsOf: utf8) }
+        for byte in utf8 {
             switch byte {
             case UInt8(ascii: "\""), UInt8(ascii: "\\"):
                 bytes.append(UInt8(ascii: "\\"))
@@ -69,8 +77,34 @@ extension JSONValue {
                 bytes.append(byte)
             }
         }
-        bytes.append(UInt8(ascii: "\""))
     }
+}
+
+extension Span<UInt8> {
+    /// Whether it stands in JSON as it is.
+    fileprivate var isPlain: Bool {
+        for index in indices {
+            let byte = self[index]
+            if byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { return false }
+        }
+        return true
+    }
+}
+
+/// Names of members that are read, to be found by their bytes.
+public struct JSONNames: Sendable {
+    private let names: [(text: String, bytes: [UInt8])]
+
+    public init(_ names: [String]) { self.names = names.map { ($0, Array($0.utf8)) } }
+
+    fileprivate func find(_ bytes: [UInt8], _ range: Range<Int>) -> String? {
+        for name in names where name.bytes.count == range.count {
+            if zip(name.bytes, bytes[range]).allSatisfy({ $0 == $1 }) { return name.text }
+        }
+        return nil
+    }
+
+    fileprivate func find(_ text: String) -> String? { names.first { $0.text == text }?.text }
 }
 
 /// Reads bytes that are valid UTF-8.
@@ -86,8 +120,9 @@ private struct JSONReader {
 
     init(bytes: [UInt8]) { self.bytes = bytes }
 
-    mutating func whole() throws(Malformed) -> JSONValue {
-        let value = try value()
+    mutating func whole(keeping names: JSONNames?) throws(Malformed) -> JSONValue {
+        skipSpace()
+        let value = next == UInt8(ascii: "{") ? try object(keeping: names) : try value()
         skipSpace()
         guard at == bytes.count else { throw Malformed() }
         return value
@@ -96,7 +131,13 @@ private struct JSONReader {
     private var next: UInt8? { at < bytes.count ? bytes[at] : nil }
 
     private mutating func skipSpace() {
-        while let byte = next, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { at += 1 }
+        var index = at
+        while index < bytes.count, bytes[index] <= 0x20 {
+            let byte = bytes[index]
+            guard byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 else { break }
+            index += 1
+        }
+        at = index
     }
 
     /// Steps over that byte, which must be the next.
@@ -137,18 +178,18 @@ private struct JSONReader {
         skipSpace()
     }
 
-    private mutating func object() throws(Malformed) -> JSONValue {
+    private mutating func object(keeping names: JSONNames? = nil) throws(Malformed) -> JSONValue {
         try enter()
         defer { depth -= 1 }
-        var members: [String: JSONValue] = [:]
+        var members = [String: JSONValue](minimumCapacity: names == nil ? 4 : 16)
         if takes(UInt8(ascii: "}")) { return .object(members) }
         while true {
             skipSpace()
             guard next == UInt8(ascii: "\"") else { throw Malformed() }
-            let name = try string()
+            let name = if let names { try name(of: names) } else { try string() as String? }
             skipSpace()
             try take(UInt8(ascii: ":"))
-            members[name] = try value()
+            if let name { members[name] = try value() } else { try skipValue() }
             skipSpace()
             if takes(UInt8(ascii: "}")) { return .object(members) }
             try take(UInt8(ascii: ","))
@@ -168,25 +209,52 @@ private struct JSONReader {
         }
     }
 
+    /// Texts and numbers are most of what is not wanted, and come to nothing here.
+    private mutating func skipValue() throws(Malformed) {
+        skipSpace()
+        switch next {
+        case UInt8(ascii: "\""): try skipString()
+        default: _ = try value()
+        }
+    }
+
     // MARK: Strings
 
-    private mutating func string() throws(Malformed) -> String {
-        at += 1
-        let start = at
-        while let byte = next {
-            switch byte {
-            case UInt8(ascii: "\""):
-                at += 1
-                return String(decoding: bytes[start..<at - 1], as: UTF8.self)
-            case UInt8(ascii: "\\"):
-                return try escapedString(from: start)
-            case 0..<0x20:
-                throw Malformed()
-            default:
-                at += 1
+    /// Goes on to the string's end, or to what has to be looked at byte by byte.
+    /// - Returns: whether it is the end.
+    private mutating func scanString() throws(Malformed) -> Bool {
+        // In a variable of its own, because it is most of the work that there is.
+        var index = at + 1
+        while index < bytes.count {
+            let byte = bytes[index]
+            if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") {
+                at = index
+                return byte == UInt8(ascii: "\"")
             }
+            guard byte >= 0x20 else { throw Malformed() }
+            index += 1
         }
         throw Malformed()
+    }
+
+    private mutating func skipString() throws(Malformed) {
+        let start = at + 1
+        if try scanString() { at += 1 } else { _ = try escapedString(from: start) }
+    }
+
+    private mutating func string() throws(Malformed) -> String {
+        let start = at + 1
+        guard try scanString() else { return try escapedString(from: start) }
+        at += 1
+        return String(decoding: bytes[start..<at - 1], as: UTF8.self)
+    }
+
+    /// One of the names, or nil for any other.
+    private mutating func name(of names: JSONNames) throws(Malformed) -> String? {
+        let start = at + 1
+        guard try scanString() else { return names.find(try escapedString(from: start)) }
+        at += 1
+        return names.find(bytes, start..<at - 1)
     }
 
     /// - Parameter start: where the string's text begins; there is no escape before `at`.

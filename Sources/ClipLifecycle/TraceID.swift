@@ -38,14 +38,20 @@ public struct TraceID: RawRepresentable, Sendable, Hashable, CustomStringConvert
     /// A new one.
     public static func random() -> TraceID {
         var generator = SystemRandomNumberGenerator()
-        let halves = [generator.next() | 1, generator.next()]  // Not all zero.
-        let digits = halves.flatMap { half in stride(from: 60, through: 0, by: -4).map { half >> $0 & 0xF } }
-        return TraceID(digits: digits)
+        let (first, second) = (generator.next() | 1, generator.next())  // Not all zero.
+        return TraceID(halves: first, second)
     }
 
-    private init(digits: [UInt64]) {
-        let hexadecimal = Array("0123456789abcdef".utf8)
-        rawValue = String(decoding: digits.map { hexadecimal[Int($0)] }, as: UTF8.self)
+    private init(halves first: UInt64, _ second: UInt64) {
+        var digits: [UInt8] = []
+        digits.reserveCapacity(32)
+        for half in [first, second] {
+            for shift in stride(from: 60, through: 0, by: -4) {
+                let digit = UInt8(truncatingIfNeeded: half >> shift & 0xF)
+                digits.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+            }
+        }
+        rawValue = String(decoding: digits, as: UTF8.self)
     }
 
     public var description: String { rawValue }

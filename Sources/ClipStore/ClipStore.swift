@@ -112,9 +112,17 @@ public protocol StoreTransaction {
 
     // MARK: Ledger
 
+    /// Whether a delivery's signal stays with its delivery until it is to be decided, and has no entry before.
+    var keepsSignalsWaiting: Bool { get }
+    /// The oldest signals that stay with their deliveries. They are given once: the caller puts them into the ledger.
+    func takeWaiting(limit: Int) throws -> [WaitingSignal]
+    /// All of a clip, oldest first.
+    func takeWaiting(of uid: ClipUID) throws -> [WaitingSignal]
+    /// When the oldest signal that is not decided came in.
+    func oldestUndecided() throws -> Timestamp?
     func insertSignal(_ signal: Signal, delivery: Int64?, at now: Timestamp) throws -> Int64
     func entry(_ seq: Int64) throws -> LedgerEntry?
-    /// Undecided entries, oldest first.
+    /// Undecided entries of the ledger, oldest first.
     func pendingEntries(limit: Int) throws -> [LedgerEntry]
     func pendingEntries(of uid: ClipUID) throws -> [LedgerEntry]
     func settleEntry(_ entry: LedgerEntry, epoch: Int64?, at now: Timestamp) throws
@@ -193,6 +201,10 @@ extension StoreTransaction {
     public var now: Timestamp? { nil }
     public func lock(_ uids: [ClipUID]) throws {}
     public func isMet(_ uid: ClipUID) throws -> Bool { try clip(uid)?.isMet ?? false }
+    public var keepsSignalsWaiting: Bool { false }
+    public func takeWaiting(limit: Int) throws -> [WaitingSignal] { [] }
+    public func takeWaiting(of uid: ClipUID) throws -> [WaitingSignal] { [] }
+    public func oldestUndecided() throws -> Timestamp? { try pendingEntries(limit: 1).first?.at }
 }
 
 /// What a store could not do.

@@ -27,3 +27,26 @@ extension Signal.Request {
         self = kind == "retry" ? .retry : .init(requestedStatus: requestedStatus ?? "")
     }
 }
+
+/// A delivery's signal as the text of one column, a JSON array; its clip is in another column.
+package enum SignalText {
+    package static func encode(_ signal: Signal) -> String {
+        let (kind, word) = signal.request.columns
+        return JSONValue.array([
+            .string(signal.source.rawValue), .string(kind), word.map(JSONValue.string) ?? .null,
+            signal.percent.map(JSONValue.double) ?? .null, signal.trace.map { .string($0.rawValue) } ?? .null,
+            .object(signal.details),
+        ]).json
+    }
+
+    package static func decode(_ text: String, uid: ClipUID) -> Signal? {
+        guard case .array(let items) = JSONValue(json: Array(text.utf8)), items.count == 6,
+            let source = items[0].stringValue.flatMap(SignalSource.init(rawValue:)), let kind = items[1].stringValue,
+            let details = items[5].objectValue
+        else { return nil }
+        return Signal(
+            uid: uid, source: source, request: .init(kind: kind, requestedStatus: items[2].stringValue),
+            details: details, percent: items[3].numberValue,
+            trace: items[4].stringValue.flatMap(TraceID.init(rawValue:)))
+    }
+}

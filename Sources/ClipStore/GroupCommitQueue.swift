@@ -7,8 +7,7 @@ import NIOConcurrencyHelpers
 /// Lets deliveries that arrive while a commit runs go into the next one together: one sync of the disk serves many,
 /// and none is acknowledged before its own.
 package final class GroupCommitQueue: Sendable {
-    /// Stores what `batch` gives. It is asked as late as can be, because what comes until then goes with it.
-    package typealias Commit = @Sendable (_ batch: Batch) async throws -> [DeliveryReceipt]
+    package typealias OnEnd = @Sendable (Result<DeliveryReceipt, any Error>) -> Void
 
     /// What goes into one commit.
     package final class Batch: Sendable {
@@ -18,7 +17,12 @@ package final class GroupCommitQueue: Sendable {
         fileprivate init(of queue: GroupCommitQueue) { self.queue = queue }
 
         /// The same ones whenever it is called, and at least one.
-        package func deliveries() -> [NewDelivery] { waiting().map(\.delivery) }
+        package func deliveries() -> [NewDelivery] { map { $0 } }
+
+        /// What `transform` makes of each, in their order.
+        package func map<Value>(_ transform: (NewDelivery) throws -> Value) rethrows -> [Value] {
+            try waiting().map { try transform($0.delivery) }
+        }
 
         fileprivate func waiting() -> [Waiting] {
             taken.withLockedValue { taken in
@@ -30,9 +34,15 @@ package final class GroupCommitQueue: Sendable {
         }
     }
 
-    fileprivate struct Waiting: Sendable {
-        var delivery: NewDelivery
-        var continuation: CheckedContinuation<DeliveryReceipt, any Error>
+    /// A class, because it is passed on from hand to hand and large.
+    fileprivate final class Waiting: Sendable {
+        let delivery: NewDelivery
+        let onEnd: OnEnd
+
+        init(delivery: NewDelivery, onEnd: @escaping OnEnd) {
+            self.delivery = delivery
+            self.onEnd = onEnd
+        }
     }
 
     private struct State: Sendable {
@@ -46,36 +56,51 @@ package final class GroupCommitQueue: Sendable {
     /// - Parameter batchMax: bounds the time that one commit takes.
     package init(batchMax: Int) { self.batchMax = batchMax }
 
-    package func commit(_ delivery: NewDelivery, by commit: @escaping Commit) async throws -> DeliveryReceipt {
-        try await withCheckedThrowingContinuation { continuation in
-            let starts = state.withLockedValue { state in
-                state.waiting.append(Waiting(delivery: delivery, continuation: continuation))
-                defer { state.isCommitting = true }
-                return !state.isCommitting
-            }
-            // Not a child of the caller: a request that is cancelled must not take the others' commit with it.
-            if starts { Task { await self.drain(by: commit) } }
+    /// - Returns: true for who has to see that `drain` runs.
+    package func add(_ delivery: NewDelivery, onEnd: @escaping OnEnd) -> Bool {
+        state.withLockedValue { state in
+            state.waiting.append(Waiting(delivery: delivery, onEnd: onEnd))
+            defer { state.isCommitting = true }
+            return !state.isCommitting
         }
     }
 
-    private func drain(by commit: Commit) async {
-        while hasMore() {
-            let batch = Batch(of: self)
+    /// Stores batches until nothing waits any more.
+    /// - Parameter commit: stores what the batch gives. It is asked as late as can be, because what comes until then
+    ///   goes with it.
+    package func drain(by commit: (Batch) async throws -> [DeliveryReceipt]) async {
+        while let batch = next() {
             do {
-                let receipts = try await commit(batch)
-                for (waiting, receipt) in zip(batch.waiting(), receipts) {
-                    waiting.continuation.resume(returning: receipt)
-                }
+                end(batch, receipts: try await commit(batch))
             } catch {
-                for waiting in batch.waiting() { waiting.continuation.resume(throwing: error) }
+                end(batch, error)
             }
         }
     }
 
-    private func hasMore() -> Bool {
+    /// The same for a store that may keep a thread of its own.
+    package func drain(by commit: (Batch) throws -> [DeliveryReceipt]) {
+        while let batch = next() {
+            do {
+                end(batch, receipts: try commit(batch))
+            } catch {
+                end(batch, error)
+            }
+        }
+    }
+
+    private func end(_ batch: Batch, receipts: [DeliveryReceipt]) {
+        for (waiting, receipt) in zip(batch.waiting(), receipts) { waiting.onEnd(.success(receipt)) }
+    }
+
+    private func end(_ batch: Batch, _ error: any Error) {
+        for waiting in batch.waiting() { waiting.onEnd(.failure(error)) }
+    }
+
+    private func next() -> Batch? {
         state.withLockedValue { state in
             state.isCommitting = !state.waiting.isEmpty
-            return state.isCommitting
+            return state.isCommitting ? Batch(of: self) : nil
         }
     }
 

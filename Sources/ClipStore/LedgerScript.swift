@@ -49,7 +49,9 @@ public struct LedgerScript: Sendable {
                     target: target, kind: .delivery, uid: delivery.uid, source: id,
                     createdAt: store.now ?? delivery.receivedAt))
         }
-        if let signal = delivery.signal { try take(signal, delivery: id, at: delivery.receivedAt, in: store) }
+        if let signal = delivery.signal, !store.keepsSignalsWaiting {
+            _ = try take(signal, delivery: id, at: delivery.receivedAt, in: store)
+        }
         return .stored(id: String(id))
     }
 
@@ -57,25 +59,47 @@ public struct LedgerScript: Sendable {
     ///
     /// A row that another program inserted and that the bridge has not met goes before it, so that the ledger holds
     /// both in the order in which they are decided.
+    /// - Returns: the entries, in their order.
     public static func take(
         _ signal: Signal, delivery: Int64, at now: Timestamp, in store: some StoreTransaction
-    ) throws {
+    ) throws -> [LedgerEntry] {
         try store.lock([signal.uid])
+        var entries: [LedgerEntry] = []
         if try !store.isMet(signal.uid), let row = try store.clip(signal.uid), let status = row.status,
             try !store.pendingEntries(of: signal.uid).contains(where: { $0.isAdoption(at: status) })
         {
             let adoption = Signal(uid: signal.uid, source: .external, status: status)
-            _ = try store.insertSignal(adoption, delivery: nil, at: now)
+            let seq = try store.insertSignal(adoption, delivery: nil, at: now)
+            entries.append(LedgerEntry(seq: seq, at: now, signal: adoption))
         }
-        _ = try store.insertSignal(signal, delivery: delivery, at: now)
+        let seq = try store.insertSignal(signal, delivery: delivery, at: now)
+        entries.append(LedgerEntry(seq: seq, at: now, signal: signal, delivery: String(delivery)))
+        return entries
+    }
+
+    /// Puts the oldest signals that stay with their deliveries into the ledger, undecided.
+    /// - Returns: how many.
+    public static func takeWaiting(limit: Int, in store: some StoreTransaction) throws -> Int {
+        let waiting = try store.takeWaiting(limit: limit)
+        for one in waiting { _ = try take(one.signal, delivery: one.delivery, at: one.at, in: store) }
+        return waiting.count
     }
 
     // MARK: Deciding
 
-    /// Decides the oldest undecided entries in ledger order.
+    /// Decides the oldest undecided entries in ledger order, and then signals that have none yet.
     public func applyPending(limit: Int, in store: some StoreTransaction) throws -> [LedgerEntry] {
         let script = timed(by: store)
-        return try store.pendingEntries(limit: limit).flatMap { try script.decide($0, in: store) }
+        let pending = try store.pendingEntries(limit: limit)
+        let decided = try pending.flatMap { try script.decide($0, in: store) }
+        let waiting = try store.takeWaiting(limit: limit - pending.count)
+        return decided + (try waiting.flatMap { try script.decide($0, in: store) })
+    }
+
+    private func decide(_ waiting: WaitingSignal, in store: some StoreTransaction) throws -> [LedgerEntry] {
+        try Self.take(waiting.signal, delivery: waiting.delivery, at: waiting.at, in: store).flatMap {
+            try decide($0, in: store)
+        }
     }
 
     /// Takes a signal into the ledger and decides it, after what the clip's ledger already holds.
@@ -87,6 +111,7 @@ public struct LedgerScript: Sendable {
         try store.lock([signal.uid])
         let script = timed(by: store)
         var decided = try store.pendingEntries(of: signal.uid).flatMap { try script.decide($0, in: store) }
+        decided += try store.takeWaiting(of: signal.uid).flatMap { try script.decide($0, in: store) }
         if let row = try store.clip(signal.uid), !row.isMet, let status = row.status,
             let adopted = try script.adopt(row, at: status, in: store)
         {

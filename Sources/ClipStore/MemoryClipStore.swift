@@ -24,6 +24,10 @@ public final class MemoryClipStore: ClipStore {
     public func write<Value: Sendable>(
         _ body: @Sendable @escaping (MemoryTransaction) throws -> Value
     ) async throws -> Value {
+        try commit(body)
+    }
+
+    private func commit<Value>(_ body: (MemoryTransaction) throws -> Value) throws -> Value {
         try state.withLockedValue { state in
             let transaction = MemoryTransaction(state)
             let value = try body(transaction)
@@ -32,8 +36,10 @@ public final class MemoryClipStore: ClipStore {
         }
     }
 
-    public func record(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
-        try await write { try LedgerScript.record(delivery, in: $0) }
+    public func record(
+        _ delivery: NewDelivery, onEnd: @escaping @Sendable (Result<DeliveryReceipt, any Error>) -> Void
+    ) {
+        onEnd(Result { try commit { try LedgerScript.record(delivery, in: $0) } })
     }
 
     /// Puts a row into the `clips` table as another program would.

@@ -140,3 +140,16 @@ public struct RequestingRow: Sendable, Equatable {
         self.requestedStatus = requestedStatus
     }
 }
+
+/// A delivery's signal that has no entry in the ledger yet.
+public struct WaitingSignal: Sendable, Equatable {
+    public var delivery: Int64
+    public var at: Timestamp
+    public var signal: Signal
+
+    public init(delivery: Int64, at: Timestamp, signal: Signal) {
+        self.delivery = delivery
+        self.at = at
+        self.signal = signal
+    }
+}

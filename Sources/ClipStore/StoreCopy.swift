@@ -62,6 +62,8 @@ public struct StoreCopy: Sendable, Equatable {
         progress: (StoreCopy) -> Void = { _ in }
     ) async throws -> StoreCopy {
         try await refuseStranger(source, destination)
+        // What stays with its delivery is copied as what it is going to be.
+        while try await source.write({ try LedgerScript.takeWaiting(limit: page, in: $0) }) > 0 {}
         var copy = StoreCopy()
         var last = try await destination.read { try $0.counters().delivery }
         while true {

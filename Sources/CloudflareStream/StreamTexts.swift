@@ -10,22 +10,38 @@ package enum StreamURL {
     /// Whether the URL is one that may be stored: `http(s)`, no query, no fragment, no user, and the clip's own uid as
     /// a segment of its path. A private video's token stands in the uid's place or in the query.
     package static func isPlain(_ text: String, of uid: ClipUID) -> Bool {
-        let bytes = text.utf8
-        guard bytes.count <= lengthMax, let rest = afterScheme(bytes), rest.allSatisfy(isPlain) else { return false }
-        let parts = rest.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
-        guard let host = parts.first, !host.isEmpty else { return false }
-        return parts.dropFirst().contains { $0.elementsEqual(uid.rawValue.utf8) }
+        let utf8 = text.utf8
+        guard utf8.count <= lengthMax else { return false }
+        let bytes = utf8.span
+        guard let host = hostStart(bytes) else { return false }
+        var hasUID = false
+        var start = host
+        for index in host..<bytes.count {
+            guard isPlain(bytes[index]) else { return false }
+            guard bytes[index] == UInt8(ascii: "/") else { continue }
+            guard start > host || index > host else { return false }
+            hasUID = hasUID || start > host && isUID(bytes, start..<index, uid)
+            start = index + 1
+        }
+        return start > host && (hasUID || isUID(bytes, start..<bytes.count, uid))
     }
 
-    private static func afterScheme(_ bytes: String.UTF8View) -> Substring.UTF8View? {
-        for scheme in ["https://", "http://"] {
-            let start = bytes.prefix(scheme.utf8.count)
-            let isScheme = zip(start, scheme.utf8).allSatisfy { byte, expected in
-                byte == expected || expected >= UInt8(ascii: "a") && byte | 0x20 == expected
+    private static func isUID(_ bytes: Span<UInt8>, _ range: Range<Int>, _ uid: ClipUID) -> Bool {
+        let wanted = uid.rawValue.utf8.span
+        guard range.count == wanted.count else { return false }
+        for index in wanted.indices where bytes[range.lowerBound + index] != wanted[index] { return false }
+        return true
+    }
+
+    /// Behind the scheme.
+    private static func hostStart(_ bytes: Span<UInt8>) -> Int? {
+        for scheme in ["https://", "http://"] as [StaticString] {
+            let expected = "\(scheme)".utf8
+            guard bytes.count > expected.count else { continue }
+            let isScheme = expected.enumerated().allSatisfy { index, byte in
+                bytes[index] == byte || byte >= UInt8(ascii: "a") && bytes[index] | 0x20 == byte
             }
-            if isScheme, start.count == scheme.utf8.count {
-                return bytes.dropFirst(start.count)
-            }
+            if isScheme { return expected.count }
         }
         return nil
     }

@@ -49,6 +49,12 @@ extension StreamVideo: StreamResult {
         self.init(members: object)
     }
 
+    /// The names of those that are read.
+    package static let members = [
+        "uid", "readyToStream", "requireSignedURLs", "thumbnail", "duration", "size", "liveInput", "created",
+        "downloads", "meta", "playback", "status",
+    ]
+
     package init?(members object: [String: JSONValue]) {
         guard let uid = object["uid"]?.stringValue.flatMap({ ClipUID($0) }) else { return nil }
         self.init(uid: uid)

@@ -85,7 +85,7 @@ struct ErrorAnswer {
     private var retryAfter: Duration? {
         guard let text = response.head.headers[.retryAfter] else { return nil }
         if let seconds = Int64(text), seconds >= 0 { return .seconds(min(seconds, 86_400)) }
-        guard let time = Timestamp(httpDate: text) else { return nil }
+        guard let time = HTTPDate.parse(text) else { return nil }
         return min(max(.zero, time - now), .seconds(86_400))
     }
 
@@ -93,18 +93,5 @@ struct ErrorAnswer {
     private func printable(_ text: String) -> String {
         let line = text.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : Character($0) }
         return line.count > 300 ? String(line.prefix(300)) + "…" : String(line)
-    }
-}
-
-extension Timestamp {
-    /// `Sun, 06 Nov 1994 08:49:37 GMT`
-    fileprivate init?(httpDate text: String) {
-        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-        let words = text.split(separator: " ")
-        guard words.count == 6, words[5] == "GMT", words[1].count == 2,
-            let month = months.firstIndex(of: String(words[2]))
-        else { return nil }
-        let number = month < 9 ? "0\(month + 1)" : "\(month + 1)"
-        self.init(rfc3339: "\(words[3])-\(number)-\(words[1])T\(words[4])Z")
     }
 }

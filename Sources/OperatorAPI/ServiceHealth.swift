@@ -31,7 +31,7 @@ package struct StoreFacts: Sendable, Equatable {
             return StoreFacts(
                 clipCounts: try transaction.clipCounts(),
                 longestInStage: try transaction.longestInStage().mapValues { max(now - $0, .zero) },
-                longestPending: try transaction.pendingEntries(limit: 1).first.map { max(now - $0.at, .zero) })
+                longestPending: try transaction.oldestUndecided().map { max(now - $0, .zero) })
         }
     }
 }

@@ -20,11 +20,14 @@ package struct ForwardingLedger: DeliveryLedger {
         self.onStored = onStored
     }
 
-    package func record(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
+    package func record(
+        _ delivery: NewDelivery, onEnd: @escaping @Sendable (Result<DeliveryReceipt, any Error>) -> Void
+    ) {
         var delivery = delivery
         delivery.forwardTargets = targets
-        let receipt = try await ledger.record(delivery)
-        if case .stored = receipt { onStored() }
-        return receipt
+        ledger.record(delivery) { [onStored] result in
+            if case .success(.stored) = result { onStored() }
+            onEnd(result)
+        }
     }
 }

@@ -100,12 +100,16 @@ public final class PostgresClipStore: ClipStore {
         }
     }
 
-    public func record(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
-        try await deliveries.commit(delivery) { batch in
-            let context = self.context(isReadOnly: false)
-            return try await self.mapped("the delivery could not be stored") {
-                try await self.deliverySession.transaction(context) { try Self.record(batch.deliveries(), in: $0) }
-            }
+    public func record(
+        _ delivery: NewDelivery, onEnd: @escaping @Sendable (Result<DeliveryReceipt, any Error>) -> Void
+    ) {
+        if deliveries.add(delivery, onEnd: onEnd) { Task { await deliveries.drain(by: commit) } }
+    }
+
+    private func commit(_ batch: GroupCommitQueue.Batch) async throws -> [DeliveryReceipt] {
+        let context = context(isReadOnly: false)
+        return try await mapped("the delivery could not be stored") {
+            try await deliverySession.transaction(context) { try Self.record(batch.deliveries(), in: $0) }
         }
     }
 

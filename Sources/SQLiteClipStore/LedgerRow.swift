@@ -11,7 +11,13 @@ enum LedgerRow {
     static let select = """
         SELECT seq, uid, at, source, kind, requested_status, percent, details, delivery, outcome, reason, from_status,
             to_status, trace, epoch, decided_at
-        FROM clipbridge_signals
+        FROM clipbridge_ledger
+        """
+
+    /// The same of what is undecided.
+    static let selectPending = """
+        SELECT seq, uid, at, source, kind, requested_status, percent, details, delivery, NULL, NULL, NULL, NULL, trace
+        FROM clipbridge_pending
         """
 
     static func entry(_ row: Row) throws -> LedgerEntry {

@@ -3,6 +3,7 @@
 
 public import ClipLifecycle
 public import ClipStore
+import Dispatch
 import FoundationEssentials
 import GRDB
 import NIOConcurrencyHelpers
@@ -11,14 +12,22 @@ import NIOConcurrencyHelpers
 public final class SQLiteClipStore: ClipStore {
     /// The writer's; the default is 2 MiB.
     private static let cacheKibibytes = 64 << 10
-    /// When the log is written into the database, in pages of 4 KiB: 32 MiB; the default is 4 MiB.
-    private static let logPagesMax = 8_192
+    /// When the log is written into the database, in pages of 4 KiB; the default is 1,000. Behind deliveries it is soon,
+    /// because senders wait meanwhile. Behind everything else it is later: what changes here and there in a large
+    /// database is written less often then. Only the writer itself may do it: SQLite before 3.51.3 loses pages when
+    /// another connection does while one commits (https://www.sqlite.org/wal.html#walresetbug).
+    private enum LogPagesMax: Int {
+        case deliveries = 2_048
+        case others = 8_192
+    }
 
     private let pool: DatabasePool
     private let schema: SQLiteSchema
     private let path: String
     private let deliveries = GroupCommitQueue(batchMax: 512)
+    private let deliveryWriter = DispatchQueue(label: "clipbridge.deliveries")
     private let turns = WriterTurns()
+    private let waiting = WaitingDeliveries()
     private let versions = NIOLockedValueBox<(data: Int64?, schema: Int64?)?>(nil)
     private let ownership = NIOLockedValueBox<DatabaseQueue?>(nil)
 
@@ -34,12 +43,9 @@ public final class SQLiteClipStore: ClipStore {
             self.pool = try DatabasePool(path: path, configuration: configuration)
             // GRDB sets NORMAL when it opens a WAL pool, and NORMAL does not sync a commit: an acknowledged delivery
             // could be gone after a power cut.
-            // A commit touches a few pages of every index. With the defaults they would be read again and again, and
-            // every third commit of many deliveries would wait until the whole log was written over.
+            // A commit touches a few pages of every index. With the default they would be read again and again.
             try pool.writeWithoutTransaction {
-                try $0.execute(
-                    sql: "PRAGMA synchronous = FULL; PRAGMA cache_size = -\(Self.cacheKibibytes); "
-                        + "PRAGMA wal_autocheckpoint = \(Self.logPagesMax)")
+                try $0.execute(sql: "PRAGMA synchronous = FULL; PRAGMA cache_size = -\(Self.cacheKibibytes)")
             }
         } catch {
             throw SQLiteClipStore.storeError(error, "the database \"\(path)\" can not be opened")
@@ -85,33 +91,57 @@ public final class SQLiteClipStore: ClipStore {
     public func read<Value: Sendable>(
         _ body: @Sendable @escaping (SQLiteTransaction) throws -> Value
     ) async throws -> Value {
-        let schema = schema
-        return try await mapped("the store could not be read") {
-            try await self.pool.read { try body(SQLiteTransaction(database: $0, schema: schema)) }
+        try await mapped("the store could not be read") {
+            try await self.pool.read { try body(self.transaction(in: $0)) }
         }
     }
 
     public func write<Value: Sendable>(
         _ body: @Sendable @escaping (SQLiteTransaction) throws -> Value
     ) async throws -> Value {
-        let schema = schema
-        return try await mapped("the store could not be written") {
-            try await self.turns.write(as: .other) {
-                try await self.pool.write { try body(SQLiteTransaction(database: $0, schema: schema)) }
+        try await mapped("the store could not be written") {
+            try await self.turns.write {
+                let (value, change) = try await self.pool.write {
+                    try self.write(in: $0, logPagesMax: .others, body)
+                }
+                self.waiting.end(change)
+                return value
             }
         }
     }
 
-    public func record(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
-        try await deliveries.commit(delivery) { [schema] batch in
-            try await self.mapped("the store could not be written") {
-                try await self.turns.write(as: .deliveries, deliveries: \.count) {
-                    try await self.pool.write { database in
-                        let transaction = SQLiteTransaction(database: database, schema: schema)
-                        return try batch.deliveries().map { try LedgerScript.record($0, in: transaction) }
+    private func write<Value>(
+        in database: Database, logPagesMax: LogPagesMax, _ body: (SQLiteTransaction) throws -> Value
+    ) throws -> (Value, WaitingDeliveries.Change) {
+        try database.execute(sql: "PRAGMA wal_autocheckpoint = \(logPagesMax.rawValue)")
+        return try transaction(in: database).run(body)
+    }
+
+    private func transaction(in database: Database) -> SQLiteTransaction {
+        SQLiteTransaction(database: database, schema: schema, waiting: waiting)
+    }
+
+    public func record(
+        _ delivery: NewDelivery, onEnd: @escaping @Sendable (Result<DeliveryReceipt, any Error>) -> Void
+    ) {
+        guard deliveries.add(delivery, onEnd: onEnd) else { return }
+        deliveryWriter.async { self.deliveries.drain(by: self.commit) }
+    }
+
+    /// On a thread of its own, which has the next batch at once when one is done.
+    private func commit(_ batch: GroupCommitQueue.Batch) throws -> [DeliveryReceipt] {
+        do {
+            return try turns.write(deliveries: \.count) {
+                let (receipts, change) = try pool.write { database in
+                    try write(in: database, logPagesMax: .deliveries) { transaction in
+                        try batch.map { try LedgerScript.record($0, in: transaction) }
                     }
                 }
+                waiting.end(change)
+                return receipts
             }
+        } catch let error as DatabaseError {
+            throw Self.storeError(error, "the store could not be written")
         }
     }
 

@@ -290,6 +290,41 @@ struct SQLiteSchema: Sendable {
         """,
         // 6: triggers on the clips table note rows that the bridge has not met, so that nobody has to look for them.
         "CREATE TABLE clipbridge_arrivals (uid TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID",
+        // 7: a delivery's signal stays with it until it is decided, and goes into the ledger then, with what became of
+        // it: its place in each of the ledger's indexes is written once, and not while a sender waits. What is
+        // undecided all the same has a table of its own.
+        """
+        ALTER TABLE clipbridge_deliveries ADD COLUMN signal TEXT;
+        INSERT INTO clipbridge_meta
+            SELECT 'signals_taken', coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'clipbridge_deliveries';
+        CREATE TABLE clipbridge_pending (
+            seq INTEGER PRIMARY KEY,
+            uid TEXT NOT NULL,
+            at INTEGER NOT NULL,
+            source TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            requested_status TEXT,
+            percent REAL,
+            details TEXT NOT NULL,
+            delivery INTEGER,
+            trace TEXT
+        );
+        CREATE INDEX clipbridge_pending_uid ON clipbridge_pending (uid);
+        INSERT INTO clipbridge_pending
+            SELECT seq, uid, at, source, kind, requested_status, percent, details, delivery, trace
+            FROM clipbridge_signals WHERE outcome IS NULL;
+        DELETE FROM clipbridge_signals WHERE outcome IS NULL;
+        DROP INDEX clipbridge_signals_pending;
+        DROP INDEX clipbridge_signals_pending_uid;
+        CREATE VIEW clipbridge_ledger AS
+            SELECT seq, uid, at, source, kind, requested_status, percent, details, delivery, outcome, reason,
+                from_status, to_status, trace, epoch, decided_at
+            FROM clipbridge_signals
+            UNION ALL
+            SELECT seq, uid, at, source, kind, requested_status, percent, details, delivery, NULL, NULL,
+                NULL, NULL, trace, NULL, NULL
+            FROM clipbridge_pending;
+        """,
     ]
 }
 

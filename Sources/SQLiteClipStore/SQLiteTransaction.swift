@@ -10,6 +10,14 @@ import GRDB
 public struct SQLiteTransaction: StoreTransaction {
     let database: Database
     let schema: SQLiteSchema
+    private let waiting: WaitingDeliveries
+    private let news = News()
+
+    init(database: Database, schema: SQLiteSchema, waiting: WaitingDeliveries) {
+        self.database = database
+        self.schema = schema
+        self.waiting = waiting
+    }
 
     private func execute(_ sql: String, _ arguments: StatementArguments = []) throws {
         try database.cachedStatement(sql: sql).execute(arguments: arguments)
@@ -280,21 +288,24 @@ public struct SQLiteTransaction: StoreTransaction {
     // MARK: Deliveries
 
     public func insertDelivery(_ delivery: NewDelivery) throws -> (id: Int64, isDuplicate: Bool) {
-        let inserted = try Int64.fetchOne(
-            try database.cachedStatement(
-                sql: """
-                    INSERT INTO clipbridge_deliveries
-                        (received_at, signed_at, signature, body, body_sha256, uid, outcome)
-                    VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (body_sha256) DO NOTHING RETURNING id
-                    """),
-            arguments: [
+        let hash = Data(delivery.bodySHA256)
+        try execute(
+            """
+            INSERT INTO clipbridge_deliveries
+                (received_at, signed_at, signature, body, body_sha256, uid, outcome, signal)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (body_sha256) DO NOTHING
+            """,
+            [
                 delivery.receivedAt.milliseconds, delivery.signedAt.milliseconds, delivery.signatureHeader,
-                Data(delivery.body), Data(delivery.bodySHA256), delivery.uid?.rawValue, delivery.outcome.rawValue,
+                Data(delivery.body), hash, delivery.uid?.rawValue, delivery.outcome.rawValue,
+                delivery.signal.map(SignalText.encode),
             ])
-        if let inserted { return (inserted, false) }
-        let first = try number(
-            "SELECT id FROM clipbridge_deliveries WHERE body_sha256 = ?", [Data(delivery.bodySHA256)])
-        return (first, true)
+        guard database.changesCount == 1 else {
+            return (try number("SELECT id FROM clipbridge_deliveries WHERE body_sha256 = ?", [hash]), true)
+        }
+        let id = database.lastInsertedRowID
+        if let signal = delivery.signal { news.waiting.added.append(.init(id: id, uid: signal.uid)) }
+        return (id, false)
     }
 
     public func delivery(_ id: Int64) throws -> DeliveryRecord? {
@@ -307,9 +318,12 @@ public struct SQLiteTransaction: StoreTransaction {
                 try rows(
                     """
                     SELECT * FROM clipbridge_deliveries WHERE id IN (
-                        SELECT delivery FROM clipbridge_signals WHERE uid = ?1 AND delivery < ?2
+                        SELECT delivery FROM clipbridge_ledger WHERE uid = ?1 AND delivery < ?2
                         UNION ALL
-                        SELECT id FROM clipbridge_deliveries WHERE uid = ?1 AND outcome <> 'accepted' AND id < ?2)
+                        SELECT id FROM clipbridge_deliveries WHERE uid = ?1 AND outcome <> 'accepted' AND id < ?2
+                        UNION ALL
+                        SELECT id FROM clipbridge_deliveries
+                        WHERE id > \(Self.signalsTaken) AND uid = ?1 AND signal IS NOT NULL AND id < ?2)
                     ORDER BY id DESC LIMIT ?3
                     """, [uid.rawValue, before ?? .max, limit])
             } else {
@@ -324,7 +338,8 @@ public struct SQLiteTransaction: StoreTransaction {
         try execute(
             """
             DELETE FROM clipbridge_deliveries WHERE id IN
-                (SELECT id FROM clipbridge_deliveries WHERE received_at < ? ORDER BY received_at LIMIT ?)
+                (SELECT id FROM clipbridge_deliveries WHERE received_at < ? AND id <= \(Self.signalsTaken)
+                ORDER BY received_at LIMIT ?)
             """, [limitTime.milliseconds, limit])
         return database.changesCount
     }
@@ -341,47 +356,141 @@ public struct SQLiteTransaction: StoreTransaction {
 
     // MARK: Ledger
 
-    public func insertSignal(_ signal: Signal, delivery: Int64?, at now: Timestamp) throws -> Int64 {
-        let (kind, word) = signal.request.columns
-        return try number(
+    public var keepsSignalsWaiting: Bool { true }
+
+    /// The last delivery whose signal is in the ledger, or that has none.
+    private static let signalsTaken = "(SELECT value FROM clipbridge_meta WHERE key = 'signals_taken')"
+
+    public func takeWaiting(limit: Int) throws -> [WaitingSignal] {
+        let taken = try waitingSignals("id > \(Self.signalsTaken) AND signal IS NOT NULL ORDER BY id LIMIT ?", [limit])
+        // Behind the last one there may be deliveries without a signal, which need not be looked at again.
+        let end: Int64? =
+            taken.count == limit ? taken.last?.delivery : try number("SELECT max(id) FROM clipbridge_deliveries")
+        if let end { try noteSignalsTaken(upTo: end) }
+        news.waiting.taken += taken.map { .init(id: $0.delivery, uid: $0.signal.uid) }
+        return taken
+    }
+
+    private func noteSignalsTaken(upTo delivery: Int64) throws {
+        try execute("UPDATE clipbridge_meta SET value = max(value, ?) WHERE key = 'signals_taken'", [delivery])
+    }
+
+    public func takeWaiting(of uid: ClipUID) throws -> [WaitingSignal] {
+        let ids = try waiting.ids(of: uid) {
+            try rows(
+                "SELECT id, uid FROM clipbridge_deliveries WHERE id > \(Self.signalsTaken) AND signal IS NOT NULL")
+        }
+        // Out of their turn. Whether one still waits, the database knows.
+        let taken = try ids.flatMap { id in
+            let found = try waitingSignals(
+                "id = ? AND uid = ? AND id > \(Self.signalsTaken) AND signal IS NOT NULL", [id, uid.rawValue])
+            try execute("UPDATE clipbridge_deliveries SET signal = NULL WHERE id = ?", [id])
+            return found
+        }
+        news.waiting.taken += taken.map { .init(id: $0.delivery, uid: $0.signal.uid) }
+        return taken
+    }
+
+    private func waitingSignals(_ condition: String, _ arguments: StatementArguments) throws -> [WaitingSignal] {
+        try all("SELECT id, received_at, uid, signal FROM clipbridge_deliveries WHERE \(condition)", arguments) { row in
+            let id: Int64 = row[0]
+            guard let uid = ClipUID(row[2] as String), let signal = SignalText.decode(row[3], uid: uid) else {
+                throw StoreError(.corrupt, "delivery \(id) has a signal that can not be read")
+            }
+            return WaitingSignal(delivery: id, at: Timestamp(milliseconds: row[1]), signal: signal)
+        }
+    }
+
+    public func oldestUndecided() throws -> Timestamp? {
+        let times = try [
+            "SELECT at FROM clipbridge_pending ORDER BY seq LIMIT 1",
             """
-            INSERT INTO clipbridge_signals (uid, at, source, kind, requested_status, percent, details, delivery, trace)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq
+            SELECT received_at FROM clipbridge_deliveries
+            WHERE id > \(Self.signalsTaken) AND signal IS NOT NULL ORDER BY id LIMIT 1
             """,
+        ].compactMap { try Int64.fetchOne(try database.cachedStatement(sql: $0)) }
+        return times.min().map(Timestamp.init(milliseconds:))
+    }
+
+    public func insertSignal(_ signal: Signal, delivery: Int64?, at now: Timestamp) throws -> Int64 {
+        let last = try news.last ?? number("SELECT seq FROM sqlite_sequence WHERE name = 'clipbridge_signals'")
+        news.last = last + 1
+        news.undecided[last + 1] = (signal, delivery, now)
+        return last + 1
+    }
+
+    /// Runs a transaction that writes; all that it writes is with the database when this returns, for it to commit.
+    /// - Returns: also what has to be known once it is committed.
+    func run<Value>(_ body: (SQLiteTransaction) throws -> Value) throws -> (Value, WaitingDeliveries.Change) {
+        waiting.begin()
+        let value = try body(self)
+        try keepUndecided()
+        return (value, news.waiting)
+    }
+
+    /// Writes what was not decided by the transaction that inserted it.
+    private func keepUndecided() throws {
+        guard !news.undecided.isEmpty else { return }
+        for (seq, new) in news.undecided.sorted(by: { $0.key < $1.key }) {
+            try insertPending(new.signal, seq: seq, delivery: new.delivery, at: new.at)
+        }
+        news.undecided = [:]
+        try raise("clipbridge_signals", to: news.last ?? 0)
+    }
+
+    private func insertPending(_ signal: Signal, seq: Int64, delivery: Int64?, at time: Timestamp) throws {
+        let (kind, word) = signal.request.columns
+        try execute(
+            "INSERT OR REPLACE INTO clipbridge_pending VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                signal.uid.rawValue, now.milliseconds, signal.source.rawValue, kind, word, signal.percent,
+                seq, signal.uid.rawValue, time.milliseconds, signal.source.rawValue, kind, word, signal.percent,
                 DetailsText.encode(signal.details), delivery, signal.trace?.rawValue,
             ])
     }
 
     public func entry(_ seq: Int64) throws -> LedgerEntry? {
-        try all("\(LedgerRow.select) WHERE seq = ?", [seq], LedgerRow.entry).first
+        try keepUndecided()
+        return try all("\(LedgerRow.select) WHERE seq = ?", [seq], LedgerRow.entry).first
     }
 
     public func pendingEntries(limit: Int) throws -> [LedgerEntry] {
-        try all("\(LedgerRow.select) WHERE outcome IS NULL ORDER BY seq LIMIT ?", [limit], LedgerRow.entry)
+        try keepUndecided()
+        return try all("\(LedgerRow.selectPending) ORDER BY seq LIMIT ?", [limit], LedgerRow.entry)
     }
 
     public func pendingEntries(of uid: ClipUID) throws -> [LedgerEntry] {
-        try all(
-            "\(LedgerRow.select) WHERE uid = ? AND outcome IS NULL ORDER BY seq", [uid.rawValue], LedgerRow.entry)
+        try keepUndecided()
+        return try all("\(LedgerRow.selectPending) WHERE uid = ? ORDER BY seq", [uid.rawValue], LedgerRow.entry)
     }
 
     public func settleEntry(_ entry: LedgerEntry, epoch: Int64?, at now: Timestamp) throws {
+        if news.undecided.removeValue(forKey: entry.seq) == nil {
+            try execute("DELETE FROM clipbridge_pending WHERE seq = ?", [entry.seq])
+            guard database.changesCount == 1 else { return }
+        }
+        try insertDecided(entry, epoch: epoch, at: now)
+    }
+
+    private func insertDecided(_ entry: LedgerEntry, epoch: Int64?, at time: Timestamp?) throws {
         try execute(
             """
-            UPDATE clipbridge_signals
-            SET outcome = ?, reason = ?, from_status = ?, to_status = ?, requested_status = ?, epoch = ?, decided_at = ?
-            WHERE seq = ? AND outcome IS NULL
+            INSERT OR REPLACE INTO clipbridge_signals (
+                seq, uid, at, source, kind, requested_status, percent, details, delivery, outcome, reason,
+                from_status, to_status, epoch, decided_at, trace
+            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
-                entry.outcome?.rawValue, entry.reason?.rawValue, entry.from?.rawValue, entry.to?.rawValue,
-                entry.requestedStatus, epoch, now.milliseconds, entry.seq,
+                entry.seq, entry.signal.uid.rawValue, entry.at.milliseconds, entry.signal.source.rawValue,
+                entry.signal.request.columns.kind, entry.requestedStatus, entry.signal.percent,
+                DetailsText.encode(entry.signal.details), entry.delivery.flatMap { Int64($0) },
+                entry.outcome?.rawValue, entry.reason?.rawValue, entry.from?.rawValue, entry.to?.rawValue, epoch,
+                time?.milliseconds, entry.signal.trace?.rawValue,
             ])
     }
 
     public func history(of uid: ClipUID) throws -> [LedgerEntry] {
-        try all("\(LedgerRow.select) WHERE uid = ? ORDER BY seq", [uid.rawValue], LedgerRow.entry)
+        try keepUndecided()
+        return try all("\(LedgerRow.select) WHERE uid = ? ORDER BY seq", [uid.rawValue], LedgerRow.entry)
     }
 
     public func uids(after: String?, limit: Int) throws -> [String] {
@@ -392,6 +501,8 @@ public struct SQLiteTransaction: StoreTransaction {
                 SELECT * FROM (SELECT \(uid) AS uid FROM \(schema.table.sql) WHERE \(uid) > ?1 ORDER BY \(uid) LIMIT ?2)
                 UNION
                 SELECT * FROM (SELECT DISTINCT uid FROM clipbridge_signals WHERE uid > ?1 ORDER BY uid LIMIT ?2)
+                UNION
+                SELECT * FROM (SELECT DISTINCT uid FROM clipbridge_pending WHERE uid > ?1 ORDER BY uid LIMIT ?2)
             ) ORDER BY uid LIMIT ?2
             """, [after ?? "", limit]
         ).map { $0["uid"] }
@@ -659,14 +770,17 @@ public struct SQLiteTransaction: StoreTransaction {
         for (key, value) in [("change_seq", counters.change), ("epoch", counters.epoch)] {
             try execute("UPDATE clipbridge_meta SET value = max(value, ?) WHERE key = ?", [value, key])
         }
-        for (table, value) in [
-            ("clipbridge_deliveries", counters.delivery), ("clipbridge_signals", counters.entry),
-        ] {
-            try execute(
-                "INSERT INTO sqlite_sequence (name, seq) SELECT ?1, 0 "
-                    + "WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?1)", [table])
-            try execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", [value, table])
-        }
+        try noteSignalsTaken(upTo: counters.delivery)
+        try raise("clipbridge_deliveries", to: counters.delivery)
+        try raise("clipbridge_signals", to: counters.entry)
+    }
+
+    /// The next number of the table is above this.
+    private func raise(_ table: String, to number: Int64) throws {
+        try execute(
+            "INSERT INTO sqlite_sequence (name, seq) SELECT ?1, 0 "
+                + "WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?1)", [table])
+        try execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", [number, table])
     }
 
     public func storedDeliveries(after id: Int64, limit: Int) throws -> [StoredDelivery] {
@@ -699,21 +813,13 @@ public struct SQLiteTransaction: StoreTransaction {
 
     public func restore(_ stored: StoredEntry) throws {
         let entry = stored.entry
-        let (kind, word) = entry.signal.request.columns
-        try execute(
-            """
-            INSERT OR REPLACE INTO clipbridge_signals (
-                seq, uid, at, source, kind, requested_status, percent, details, delivery, outcome, reason,
-                from_status, to_status, epoch, decided_at, trace
-            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-            """,
-            [
-                entry.seq, entry.signal.uid.rawValue, entry.at.milliseconds, entry.signal.source.rawValue, kind,
-                entry.requestedStatus ?? word, entry.signal.percent, DetailsText.encode(entry.signal.details),
-                entry.delivery.flatMap { Int64($0) }, entry.outcome?.rawValue, entry.reason?.rawValue,
-                entry.from?.rawValue, entry.to?.rawValue, stored.epoch, stored.decidedAt?.milliseconds,
-                entry.signal.trace?.rawValue,
-            ])
+        guard entry.outcome != nil else {
+            try insertPending(
+                entry.signal, seq: entry.seq, delivery: entry.delivery.flatMap { Int64($0) }, at: entry.at)
+            return try raise("clipbridge_signals", to: entry.seq)
+        }
+        try execute("DELETE FROM clipbridge_pending WHERE seq = ?", [entry.seq])
+        try insertDecided(entry, epoch: stored.epoch, at: stored.decidedAt)
     }
 
     public func restore(_ clip: ClipRecord) throws {
@@ -739,4 +845,13 @@ public struct SQLiteTransaction: StoreTransaction {
         try forgetArrival(of: clip.uid)
         if let work = clip.work { try putWork(work) } else { try removeWork(of: clip.uid) }
     }
+}
+
+/// What a transaction has done so far that is not for the database alone, or not yet.
+private final class News {
+    /// The ledger's last number; nil until it is asked for.
+    var last: Int64?
+    /// Entries that are not decided: most are within the transaction, and are written once then.
+    var undecided: [Int64: (signal: Signal, delivery: Int64?, at: Timestamp)] = [:]
+    var waiting = WaitingDeliveries.Change()
 }

@@ -1,6 +1,7 @@
 // clipbridge
 // SPDX-License-Identifier: Apache-2.0
 
+import Dispatch
 import NIOConcurrencyHelpers
 
 /// Says who writes next: SQLite has one writer at a time.
@@ -9,31 +10,27 @@ import NIOConcurrencyHelpers
 /// a share of the time: a sender can not wait, and a status a moment later is no loss. Without them nothing waits but
 /// for its turn.
 final class WriterTurns: Sendable {
-    enum Writer: Sendable, Equatable {
-        case deliveries
-        case other
-    }
-
     /// How often as long as one of the others has written the next one waits, while there are many deliveries.
-    private static let restFactor = 5
+    private static let restFactor = 9
     /// So many deliveries in one commit are many.
     private static let many = 24
     /// So soon after many deliveries there are more.
     private static let afterMany = Duration.milliseconds(10)
 
     typealias Instant = ContinuousClock.Instant
+    private typealias Start = @Sendable () -> Void
 
     private struct State {
         var isTaken = false
-        var deliveries: CheckedContinuation<Void, Never>?
+        var deliveries: Start?
         /// The next one is the last.
-        var others: [CheckedContinuation<Void, Never>] = []
+        var others: [Start] = []
         var manyUntil: Instant?
         var restUntil: Instant?
         var hasTimer = false
 
         /// Who begins now, or when to look again.
-        mutating func next(at now: Instant) -> (CheckedContinuation<Void, Never>?, Instant?) {
+        mutating func next(at now: Instant) -> (Start?, Instant?) {
             guard !isTaken else { return (nil, nil) }
             let isRested = restUntil.map { now >= $0 } ?? true
             let isQuiet = deliveries == nil && (manyUntil.map { now >= $0 } ?? true)
@@ -68,46 +65,43 @@ final class WriterTurns: Sendable {
     var othersWaiting: Int { state.withLockedValue { $0.others.count } }
     var haveDeliveriesWaiting: Bool { state.withLockedValue { $0.deliveries != nil } }
 
-    /// Runs `body` when it is the writer's turn. Of those who write deliveries there is only one at a time.
-    /// - Parameter deliveries: how many were written.
-    func write<Value: Sendable>(
-        as writer: Writer, deliveries: (Value) -> Int = { _ in 0 }, _ body: () async throws -> Value
-    ) async rethrows -> Value {
+    /// Runs `body` when it is the writer's turn.
+    func write<Value: Sendable>(_ body: () async throws -> Value) async rethrows -> Value {
         await withCheckedContinuation { continuation in
-            state.withLockedValue { state in
-                switch writer {
-                case .deliveries: state.deliveries = continuation
-                case .other: state.others.insert(continuation, at: 0)
-                }
-            }
+            state.withLockedValue { $0.others.insert({ continuation.resume() }, at: 0) }
             proceed()
         }
         let start = now()
-        do {
-            let value = try await body()
-            end(writer, start: start, deliveries: deliveries(value))
-            return value
-        } catch {
-            end(writer, start: start, deliveries: 0)
-            throw error
-        }
+        defer { end { $0.restUntil = $1 + ($1 - start) * Self.restFactor } }
+        return try await body()
     }
 
-    private func end(_ writer: Writer, start: Instant, deliveries count: Int) {
+    /// Runs `body`, which writes deliveries, when it is its turn, and keeps the thread until then. There is only one at
+    /// a time.
+    /// - Parameter deliveries: how many were written.
+    func write<Value>(deliveries: (Value) -> Int, _ body: () throws -> Value) rethrows -> Value {
+        let turn = DispatchSemaphore(value: 0)
+        state.withLockedValue { $0.deliveries = { turn.signal() } }
+        proceed()
+        turn.wait()
+        var count = 0
+        defer { end { if count >= Self.many { $0.manyUntil = $1 + Self.afterMany } } }
+        let value = try body()
+        count = deliveries(value)
+        return value
+    }
+
+    private func end(_ note: (inout State, Instant) -> Void) {
         state.withLockedValue { state in
-            let now = now()
             state.isTaken = false
-            switch writer {
-            case .deliveries: if count >= Self.many { state.manyUntil = now + Self.afterMany }
-            case .other: state.restUntil = now + (now - start) * Self.restFactor
-            }
+            note(&state, now())
         }
         proceed()
     }
 
     private func proceed() {
         let (next, later) = state.withLockedValue { $0.next(at: now()) }
-        next?.resume()
+        next?()
         guard let later else { return }
         Task {
             await sleep(later)

@@ -16,13 +16,13 @@ final class BoundedLedger: Sendable {
         case failed(any Error)
     }
 
-    private typealias Answer = FirstAnswer<Result<DeliveryReceipt, Failure>>
+    typealias OnAnswer = @Sendable (Result<DeliveryReceipt, Failure>) -> Void
 
     private struct State {
         /// Deliveries that the store has not done with.
         var waiting = 0
         /// Who waits since when, oldest first; those that were answered stay until they are the oldest.
-        var senders: CircularBuffer<(since: Timestamp, answer: Answer)> = []
+        var senders: CircularBuffer<(since: Timestamp, answer: FirstAnswer)> = []
         var isTiming = false
 
         mutating func dropAnswered() {
@@ -43,12 +43,15 @@ final class BoundedLedger: Sendable {
         self.waitingMax = waitingMax
     }
 
-    /// - Parameter onReceipt: runs when the delivery is durable, also when that is later than anybody waited for.
+    /// - Parameters:
+    ///   - onReceipt: runs when the delivery is durable, also when that is later than anybody waited for.
+    ///   - onAnswer: runs once, on any thread, when it is known what to tell the sender.
     func record(
         _ delivery: NewDelivery,
-        onReceipt: @escaping @Sendable (DeliveryReceipt) -> Void
-    ) async throws(Failure) -> DeliveryReceipt {
-        let first = Answer()
+        onReceipt: @escaping @Sendable (DeliveryReceipt) -> Void,
+        onAnswer: @escaping OnAnswer
+    ) {
+        let first = FirstAnswer(onAnswer)
         let since = clock.now()
         let (isIn, starts) = state.withLockedValue { state in
             guard state.waiting < waitingMax else { return (false, false) }
@@ -58,23 +61,14 @@ final class BoundedLedger: Sendable {
             defer { state.isTiming = true }
             return (true, !state.isTiming)
         }
-        guard isIn else { throw .busy }
-        // Unstructured on purpose: a store that does not heed cancellation must not keep the sender from its answer,
-        // and a sender that hangs up must not undo what is being stored.
-        Task {
-            do {
-                let receipt = try await ledger.record(delivery)
-                onReceipt(receipt)
-                leave()
-                first.give(.success(receipt))
-            } catch {
-                leave()
-                first.give(.failure(.failed(error)))
-            }
+        guard isIn else { return onAnswer(.failure(.busy)) }
+        ledger.record(delivery) { [self] result in
+            if case .success(let receipt) = result { onReceipt(receipt) }
+            leave()
+            first.give(result.mapError { .failed($0) })
         }
         // One for all: each has the same time.
         if starts { Task { await endWaits() } }
-        return try await first.value().get()
     }
 
     /// Only when the store is done with it, however long ago the sender was answered.
@@ -91,7 +85,7 @@ final class BoundedLedger: Sendable {
         }
     }
 
-    private func oldest() -> (since: Timestamp, answer: Answer)? {
+    private func oldest() -> (since: Timestamp, answer: FirstAnswer)? {
         state.withLockedValue { state in
             state.dropAnswered()
             state.isTiming = !state.senders.isEmpty
@@ -101,60 +95,18 @@ final class BoundedLedger: Sendable {
 }
 
 /// Hands the first of several answers to the one who waits; the others are dropped.
-private final class FirstAnswer<Value: Sendable>: Sendable {
-    private enum State {
-        /// Next: `waiting` or `answered`.
-        case initial
-        /// Next: `done`.
-        case waiting(CheckedContinuation<Value, Never>)
-        /// Next: `done`.
-        case answered(Value)
-        case done
-    }
+private final class FirstAnswer: Sendable {
+    private let onAnswer: NIOLockedValueBox<BoundedLedger.OnAnswer?>
 
-    private let state = NIOLockedValueBox(State.initial)
+    init(_ onAnswer: @escaping BoundedLedger.OnAnswer) { self.onAnswer = NIOLockedValueBox(onAnswer) }
 
-    var isGiven: Bool {
-        state.withLockedValue { state in
-            switch state {
-            case .initial, .waiting: false
-            case .answered, .done: true
-            }
+    var isGiven: Bool { onAnswer.withLockedValue { $0 == nil } }
+
+    func give(_ answer: Result<DeliveryReceipt, BoundedLedger.Failure>) {
+        let first = onAnswer.withLockedValue { onAnswer in
+            defer { onAnswer = nil }
+            return onAnswer
         }
-    }
-
-    func give(_ value: Value) {
-        let continuation = state.withLockedValue { state -> CheckedContinuation<Value, Never>? in
-            switch state {
-            case .initial:
-                state = .answered(value)
-                return nil
-            case .waiting(let continuation):
-                state = .done
-                return continuation
-            case .answered, .done:
-                return nil
-            }
-        }
-        continuation?.resume(returning: value)
-    }
-
-    /// Waits for the answer; to be called once.
-    func value() async -> Value {
-        await withCheckedContinuation { continuation in
-            let value = state.withLockedValue { state -> Value? in
-                switch state {
-                case .initial:
-                    state = .waiting(continuation)
-                    return nil
-                case .answered(let value):
-                    state = .done
-                    return value
-                case .waiting, .done:
-                    preconditionFailure("a FirstAnswer was waited for twice")
-                }
-            }
-            if let value { continuation.resume(returning: value) }
-        }
+        first?(answer)
     }
 }

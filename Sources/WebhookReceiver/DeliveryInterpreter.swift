@@ -41,8 +41,13 @@ package enum DeliveryInterpreter {
         }
     }
 
+    /// All that is looked at: a video's, the downloads API's answer and notifications'.
+    private static let members = JSONNames(StreamVideo.members + ["result", "data", "text"])
+
     package static func interpret(_ body: [UInt8]) -> Interpretation {
-        guard let object = JSONValue(json: body)?.objectValue else { return .malformed(.bodyMalformed) }
+        guard let object = JSONValue(json: body, keeping: members)?.objectValue else {
+            return .malformed(.bodyMalformed)
+        }
         if let uid = object["uid"], uid != .null {
             guard var video = StreamVideo(members: object) else { return .malformed(.uidInvalid) }
             // The downloads API's own answer with a uid beside it.

@@ -104,7 +104,6 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
             phase = .head
         case .idle:
             phase = .head
-            if let context { startTimer(headTimeLimit, context: context) }
         case .head, .body, .ending:
             break
         }
@@ -122,14 +121,21 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
         case .end:
             stopTimer()
             phase = .idle
-            room.answers(context.channel)
+            // It may have been answered by its head alone.
+            if hasToAnswer { room.answers(context.channel) }
         }
         context.fireChannelRead(data)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        // Most bodies come together with their head and need no timer.
-        if case .body = phase, timer == nil { startTimer(bodyTimeLimit, context: context) }
+        // Most requests come in one piece and need no timer.
+        if timer == nil {
+            switch phase {
+            case .head: startTimer(headTimeLimit, context: context)
+            case .body: startTimer(bodyTimeLimit, context: context)
+            case .fresh, .idle, .ending: break
+            }
+        }
         context.fireChannelReadComplete()
     }
 

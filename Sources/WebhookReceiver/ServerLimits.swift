@@ -50,26 +50,31 @@ package struct ServerLimits: Sendable, Equatable {
 /// Makes the parts of a Hummingbird application that keep to `ServerLimits`.
 package struct BridgeServer: Sendable {
     package var limits: ServerLimits
+    private let receiver: WebhookReceiver
 
-    package init(limits: ServerLimits = ServerLimits()) {
+    /// - Parameter receiver: takes the deliveries; all other requests are the application's.
+    package init(limits: ServerLimits = ServerLimits(), receiver: WebhookReceiver) {
         self.limits = limits
+        self.receiver = receiver
     }
 
     /// For `Application(…, server:)`.
     package var builder: HTTPServerBuilder {
         let limits = limits
         let room = ConnectionRoom(connectionsMax: limits.connectionsMax - limits.connectionsMax / 16)
-        return .http1(
-            configuration: HTTP1Channel.Configuration(
-                additionalChannelHandlers: [RequestTimeLimitHandler(limits: limits, room: room)],
-                idleTimeout: TimeAmount(limits.idleTimeout),
-                httpDecoderConfiguration: .init(
-                    maxHeaderFieldSize: limits.headerFieldBytesMax,
-                    maxHeaderListSize: limits.headerBytesMax,
-                    maxHeaderFieldCount: limits.headerFieldsMax
-                )
+        let configuration = HTTP1Channel.Configuration(
+            additionalChannelHandlers: [RequestTimeLimitHandler(limits: limits, room: room)],
+            idleTimeout: TimeAmount(limits.idleTimeout),
+            httpDecoderConfiguration: .init(
+                maxHeaderFieldSize: limits.headerFieldBytesMax,
+                maxHeaderListSize: limits.headerBytesMax,
+                maxHeaderFieldCount: limits.headerFieldsMax
             )
         )
+        return HTTPServerBuilder { [receiver] responder in
+            BridgeChannel(
+                base: HTTP1Channel(responder: responder, configuration: configuration), receiver: receiver)
+        }
     }
 
     /// For `Application(…, configuration:)`.
@@ -79,5 +84,24 @@ package struct BridgeServer: Sendable {
             backlog: 1_024,
             availableConnectionsDelegate: MaximumAvailableConnections(limits.connectionsMax, logger: logger)
         )
+    }
+}
+
+/// Hummingbird's connection, with deliveries taken out behind all that looks after requests in general.
+private struct BridgeChannel: ServerChildChannel {
+    let base: HTTP1Channel
+    let receiver: WebhookReceiver
+
+    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<HTTP1Channel.Value> {
+        base.setup(channel: channel, logger: logger).flatMapThrowing { value in
+            let pipeline = channel.pipeline.syncOperations
+            let last = try pipeline.handler(type: HTTPConnectionStateHandler.self)
+            try pipeline.addHandler(WebhookHandler(receiver: receiver), position: .after(last))
+            return value
+        }
+    }
+
+    func handle(value: HTTP1Channel.Value, logger: Logger) async {
+        await base.handle(value: value, logger: logger)
     }
 }

@@ -36,14 +36,30 @@ struct WebhookAnswer: Sendable, Equatable {
     }
 
     var response: Response {
-        var headers = headers
-        headers[.contentType] = "application/json"
-        return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(string: json)))
+        let (head, body) = parts
+        return Response(status: head.status, headers: head.headerFields, body: ResponseBody(byteBuffer: body))
     }
 
-    var json: String {
-        let pairs = members.map { "\(JSONValue.string($0.key).json):\(JSONValue.string($0.value).json)" }
-        return "{\(pairs.joined(separator: ","))}"
+    /// As they are sent.
+    var parts: (head: HTTPResponse, body: ByteBuffer) {
+        let body = ByteBuffer(bytes: json)
+        var headers = headers
+        headers[.contentType] = "application/json"
+        headers[.contentLength] = String(body.readableBytes)
+        return (HTTPResponse(status: status, headerFields: headers), body)
+    }
+
+    private var json: [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(64)
+        for member in members {
+            bytes.append(UInt8(ascii: bytes.isEmpty ? "{" : ","))
+            JSONValue.write(member.key, into: &bytes)
+            bytes.append(UInt8(ascii: ":"))
+            JSONValue.write(member.value, into: &bytes)
+        }
+        bytes.append(UInt8(ascii: "}"))
+        return bytes
     }
 }
 

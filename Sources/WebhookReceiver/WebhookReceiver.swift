@@ -7,10 +7,13 @@ import HTTPTypes
 package import Hummingbird
 package import Logging
 package import Metrics
+import NIOConcurrencyHelpers
 import NIOCore
 
 /// Takes Cloudflare's webhook deliveries: read while counting, verify over the raw bytes, then interpret, then store,
 /// then answer. Nothing is decoded and the store is not touched before the signature is verified.
+///
+/// It is spoken to by a connection's `WebhookHandler`: `begin`, `add` for each piece of the body, `complete`.
 package struct WebhookReceiver: Sendable {
     package struct Configuration: Sendable {
         /// Any of them may match.
@@ -54,6 +57,7 @@ package struct WebhookReceiver: Sendable {
     private let clock: any WallClock
     private let metrics: WebhookMetrics
     private let journal: WebhookJournal
+    private let lastDate = NIOLockedValueBox<(seconds: Int64, text: String)>((.min, ""))
     private let onStored: @Sendable () -> Void
     private let onMismatch: @Sendable () -> Void
 
@@ -85,9 +89,9 @@ package struct WebhookReceiver: Sendable {
         self.onMismatch = onMismatch
     }
 
+    /// What is no POST is answered here; deliveries do not come this way (`WebhookHandler`).
     package func addRoutes<Context: RequestContext>(to router: some RouterMethods<Context>) {
         let path = RouterPath(Self.path)
-        router.on(path, method: .post) { request, _ in try await respond(to: request) }
         for method: HTTPRequest.Method in [.get, .head, .put, .delete, .connect, .options, .trace, .patch] {
             router.on(path, method: method) { _, _ in
                 let response = finish(.methodNotAllowed).response
@@ -96,93 +100,119 @@ package struct WebhookReceiver: Sendable {
         }
     }
 
-    private func respond(to request: Request) async throws -> Response {
-        let length = request.headers[.contentLength].flatMap(Int.init) ?? 0
-        if length > configuration.bodyBytesMax {
-            return finish(.bodyTooLarge(bytesMax: configuration.bodyBytesMax)).response
+    /// A delivery whose head promises a signature, and what has come of its body.
+    struct Arrival: Sendable {
+        fileprivate let signature: WebhookSignature
+        fileprivate let header: String
+        fileprivate let trace: TraceID
+        fileprivate let hold: BodyRoom.Hold
+        fileprivate var body: [UInt8] = []
+    }
+
+    /// An answer before the delivery is complete.
+    struct Refusal: Error {
+        let answer: WebhookAnswer
+    }
+
+    /// What can be told from the head alone.
+    func begin(_ headers: HTTPFields) throws(Refusal) -> Arrival {
+        var (length, values, traceparent): (Int, [String], String?) = (0, [], nil)
+        // Once through all is less than the index that is made for looking one up.
+        for field in headers {
+            switch field.name {
+            case .contentLength: length = Int(field.value) ?? 0
+            case .webhookSignature: values.append(field.value)
+            case .traceparent: traceparent = traceparent ?? field.value
+            default: break
+            }
         }
-        let values = request.headers[values: .webhookSignature]
+        if length > configuration.bodyBytesMax { throw tooLarge }
         let signature: WebhookSignature
         do throws(SignatureRefusal) {
             signature = try verifier.parse(values)
         } catch {
-            return refuse(error)
+            throw Refusal(answer: refuse(error))
         }
         let hold = room.hold()
-        defer { withExtendedLifetime(hold) {} }
-        guard hold.grow(to: length) else {
-            return finish(.noRoom(retryAfterSeconds: configuration.retryAfterSeconds)).response
-        }
-        let body: [UInt8]
-        switch try await read(request.body, hold) {
-        case .whole(let bytes): body = bytes
-        case .tooLarge: return finish(.bodyTooLarge(bytesMax: configuration.bodyBytesMax)).response
-        case .noRoom: return finish(.noRoom(retryAfterSeconds: configuration.retryAfterSeconds)).response
-        }
+        guard hold.grow(to: length) else { throw noRoom }
+        return Arrival(
+            signature: signature,
+            header: values[0],
+            trace: TraceID.of(traceparent: traceparent),
+            hold: hold
+        )
+    }
+
+    /// Takes no more than a body may be large.
+    func add(_ bytes: ByteBuffer, to arrival: inout Arrival) throws(Refusal) {
+        let size = arrival.body.count + bytes.readableBytes
+        guard size <= configuration.bodyBytesMax else { throw tooLarge }
+        guard arrival.hold.grow(to: size) else { throw noRoom }
+        arrival.body.append(contentsOf: bytes.readableBytesView)
+    }
+
+    /// Verifies a delivery that is complete, stores it, and says what became of it.
+    /// - Parameter onAnswer: runs once, on any thread, also before this returns.
+    func complete(_ arrival: Arrival, onAnswer: @escaping @Sendable (WebhookAnswer) -> Void) {
         let now = clock.now()
         do throws(SignatureRefusal) {
-            try verifier.verify(signature, body: body, now: now)
+            try verifier.verify(arrival.signature, body: arrival.body, now: now)
         } catch {
-            return refuse(error)
+            return onAnswer(refuse(error))
         }
-        let trace = TraceID.of(traceparent: request.headers[.traceparent])
-        return await take(body, signature: signature, header: values[0], at: now, trace: trace)
-    }
-
-    private enum ReadBody {
-        case whole([UInt8])
-        case tooLarge
-        case noRoom
-    }
-
-    /// Reads no further than the body may be large.
-    private func read(_ body: RequestBody, _ hold: BodyRoom.Hold) async throws -> ReadBody {
-        var bytes: [UInt8] = []
-        do {
-            for try await buffer in body {
-                guard bytes.count + buffer.readableBytes <= configuration.bodyBytesMax else { return .tooLarge }
-                guard hold.grow(to: bytes.count + buffer.readableBytes) else { return .noRoom }
-                bytes.append(contentsOf: buffer.readableBytesView)
+        let interpretation = DeliveryInterpreter.interpret(arrival.body)
+        let delivery = NewDelivery(arrival, at: now, interpretation: interpretation)
+        let start = ContinuousClock.now
+        ledger.record(delivery) { [onStored] receipt in
+            if case .stored = receipt, delivery.signal != nil { onStored() }
+        } onAnswer: { [self] result in
+            switch result {
+            case .success(let receipt):
+                metrics.committed(after: ContinuousClock.now - start, at: now)
+                let answer = finish(Self.answer(interpretation, receipt))
+                journal.stored(receipt, uid: delivery.uid, as: answer.label, trace: arrival.trace)
+                onAnswer(answer)
+            case .failure(let failure):
+                journal.notStored(failure)
+                onAnswer(finish(.notStored(failure, retryAfterSeconds: configuration.retryAfterSeconds)))
             }
-        } catch {
-            metrics.count(.bodyIncomplete)
-            throw error
         }
-        return .whole(bytes)
     }
 
-    private func refuse(_ refusal: SignatureRefusal) -> Response {
+    /// Its sender is gone before the delivery was complete.
+    func abandoned() { metrics.count(.bodyIncomplete) }
+
+    /// For the answers' header `Date`, which is written once a second.
+    func date() -> String {
+        let now = clock.now()
+        return lastDate.withLockedValue { last in
+            if last.seconds != now.seconds { last = (now.seconds, HTTPDate.text(now)) }
+            return last.text
+        }
+    }
+
+    private var tooLarge: Refusal { Refusal(answer: finish(.bodyTooLarge(bytesMax: configuration.bodyBytesMax))) }
+    private var noRoom: Refusal {
+        Refusal(answer: finish(.noRoom(retryAfterSeconds: configuration.retryAfterSeconds)))
+    }
+
+    private func refuse(_ refusal: SignatureRefusal) -> WebhookAnswer {
         let answer = finish(.refused(refusal, toleranceSeconds: configuration.tolerance.components.seconds))
         journal.refused(answer.label, at: clock.now())
         if refusal == .mismatch { onMismatch() }
-        return answer.response
+        return answer
     }
 
-    /// Stores a verified delivery and says what became of it.
-    private func take(
-        _ body: [UInt8], signature: WebhookSignature, header: String, at now: Timestamp, trace: TraceID
-    ) async -> Response {
-        let interpretation = DeliveryInterpreter.interpret(body)
-        let delivery = NewDelivery(
-            receivedAt: now,
-            signature: signature,
-            header: header,
-            body: body,
-            interpretation: interpretation,
-            trace: trace
-        )
-        let start = ContinuousClock.now
-        do throws(BoundedLedger.Failure) {
-            let receipt = try await ledger.record(delivery) { receipt in
-                if case .stored = receipt, delivery.signal != nil { onStored() }
+    /// The whole way of a delivery that is here already.
+    package func receive(headers: HTTPFields, body: [UInt8]) async -> HTTPResponse.Status {
+        do throws(Refusal) {
+            var arrival = try begin(headers)
+            try add(ByteBuffer(bytes: body), to: &arrival)
+            return await withCheckedContinuation { [arrival] continuation in
+                complete(arrival) { continuation.resume(returning: $0.status) }
             }
-            metrics.committed(after: ContinuousClock.now - start, at: now)
-            let answer = finish(Self.answer(interpretation, receipt))
-            journal.stored(receipt, uid: delivery.uid, as: answer.label, trace: trace)
-            return answer.response
         } catch {
-            journal.notStored(error)
-            return finish(.notStored(error, retryAfterSeconds: configuration.retryAfterSeconds)).response
+            return error.answer.status
         }
     }
 
@@ -206,13 +236,10 @@ package struct WebhookReceiver: Sendable {
 }
 
 extension NewDelivery {
-    init(
-        receivedAt: Timestamp,
-        signature: WebhookSignature,
-        header: String,
-        body: [UInt8],
-        interpretation: DeliveryInterpreter.Interpretation,
-        trace: TraceID
+    fileprivate init(
+        _ arrival: WebhookReceiver.Arrival,
+        at now: Timestamp,
+        interpretation: DeliveryInterpreter.Interpretation
     ) {
         let (outcome, uid, stated): (DeliveryOutcome, ClipUID?, Signal?) =
             switch interpretation {
@@ -221,13 +248,13 @@ extension NewDelivery {
             case .malformed: (.malformed, nil, nil)
             }
         var signal = stated
-        signal?.trace = trace
+        signal?.trace = arrival.trace
         self.init(
-            receivedAt: receivedAt,
-            signedAt: Timestamp(seconds: signature.time),
-            signatureHeader: header,
-            body: body,
-            bodySHA256: Array(SHA256.hash(data: body)),
+            receivedAt: now,
+            signedAt: Timestamp(seconds: arrival.signature.time),
+            signatureHeader: arrival.header,
+            body: arrival.body,
+            bodySHA256: Array(SHA256.hash(data: arrival.body)),
             uid: uid,
             outcome: outcome,
             signal: signal

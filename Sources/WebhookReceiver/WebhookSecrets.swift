@@ -11,27 +11,37 @@ package final class WebhookSecrets: Sendable {
     /// The newest that was found, and the one before it.
     private static let foundMax = 2
 
-    private let configured: [SymmetricKey]
-    private let found = NIOLockedValueBox<[SymmetricKey]>([])
+    private struct Secret {
+        let key: SymmetricKey
+        /// The code over nothing yet. What is made of the key alone is made once.
+        let begun: HMAC<SHA256>
 
-    /// - Parameter secrets: taken by their own bytes; they look like hexadecimal but are not decoded.
-    package init(_ secrets: [String]) {
-        configured = secrets.map(Self.key)
-    }
-
-    var keys: [SymmetricKey] { configured + found.withLockedValue { $0 } }
-
-    /// Accepts deliveries that are signed with it from now on.
-    /// - Returns: false for one that is known.
-    package func accept(_ secret: String) -> Bool {
-        let key = Self.key(secret)
-        if configured.contains(key) { return false }
-        return found.withLockedValue { found in
-            if found.contains(key) { return false }
-            found = [key] + found.prefix(Self.foundMax - 1)
-            return true
+        init(_ text: String) {
+            key = SymmetricKey(data: Array(text.utf8))
+            begun = HMAC(key: key)
         }
     }
 
-    static func key(_ secret: String) -> SymmetricKey { SymmetricKey(data: Array(secret.utf8)) }
+    private let configured: [Secret]
+    private let found = NIOLockedValueBox<[Secret]>([])
+
+    /// - Parameter secrets: taken by their own bytes; they look like hexadecimal but are not decoded.
+    package init(_ secrets: [String]) {
+        configured = secrets.map(Secret.init)
+    }
+
+    /// Of each secret a code that goes over nothing yet.
+    var codes: [HMAC<SHA256>] { (configured + found.withLockedValue { $0 }).map(\.begun) }
+
+    /// Accepts deliveries that are signed with it from now on.
+    /// - Returns: false for one that is known.
+    package func accept(_ text: String) -> Bool {
+        let secret = Secret(text)
+        if configured.contains(where: { $0.key == secret.key }) { return false }
+        return found.withLockedValue { found in
+            if found.contains(where: { $0.key == secret.key }) { return false }
+            found = [secret] + found.prefix(Self.foundMax - 1)
+            return true
+        }
+    }
 }

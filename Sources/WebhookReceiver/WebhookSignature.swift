@@ -20,20 +20,23 @@ package struct WebhookSignature: Sendable, Equatable {
 
     package init?(header: some Collection<UInt8>) {
         guard header.count <= Self.headerBytesMax else { return nil }
+        let header = Array(header)
         var (time, sig1): (ArraySlice<UInt8>?, ArraySlice<UInt8>?)
-        for member in Array(header).split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
-            let pair = member.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
-            guard pair.count == 2 else { continue }
-            switch Self.trimmed(pair[0]) {
-            case Self.timeKey:
-                guard time == nil else { return nil }
-                time = Self.trimmed(pair[1])
-            case Self.sig1Key:
-                guard sig1 == nil else { return nil }
-                sig1 = Self.trimmed(pair[1])
-            default:
-                continue
+        var rest = header[...]
+        while true {
+            let member = rest.prefix { $0 != UInt8(ascii: ",") }
+            if let equals = member.firstIndex(of: UInt8(ascii: "=")) {
+                let (key, value) = (Self.trimmed(member[..<equals]), Self.trimmed(member[(equals + 1)...]))
+                if key == Self.timeKey {
+                    guard time == nil else { return nil }
+                    time = value
+                } else if key == Self.sig1Key {
+                    guard sig1 == nil else { return nil }
+                    sig1 = value
+                }
             }
+            guard member.endIndex < header.endIndex else { break }
+            rest = header[(member.endIndex + 1)...]
         }
         guard let time, let sig1, let seconds = Self.seconds(time), let digest = Self.digest(sig1) else { return nil }
         self.time = seconds

@@ -14,15 +14,15 @@ struct FinalCheck<Base: ClipStore> {
     func run() async {
         do {
             let base = world.base
-            let (rows, pending, deliveries) = try await Scheduler.shared.exclusively {
+            let (rows, undecided, deliveries) = try await Scheduler.shared.exclusively {
                 try await base.read {
                     (
-                        try $0.clips(status: nil, before: nil, limit: 100), try $0.pendingEntries(limit: 10),
+                        try $0.clips(status: nil, before: nil, limit: 100), try $0.oldestUndecided(),
                         try $0.deliveries(uid: nil, before: nil, limit: 10_000)
                     )
                 }
             }
-            if let entry = pending.first { watch.found("entry \(entry.seq) is still undecided") }
+            if let undecided { watch.found("a signal of \(undecided.rfc3339) is still undecided") }
             checkDeliveries(deliveries)
             rows.forEach(check)
             let verified = try await verification()

@@ -7,11 +7,9 @@ import ClipStore
 import CloudflareStream
 import Foundation
 import HTTPTypes
-import Hummingbird
 import Logging
 import Monitor
 import NIOConcurrencyHelpers
-import NIOCore
 import ObjectStorage
 import Pipeline
 import WebhookReceiver
@@ -23,7 +21,7 @@ final class Replica<Base: ClipStore>: Sendable {
     let monitor: Monitor<SimulatedStore<Base>>
     private let spool: Spool
     private let world: WorldState
-    private let responder: RouterResponder<SimulatedContext>
+    private let receiver: WebhookReceiver
     private let task = NIOLockedValueBox<Task<Void, Never>?>(nil)
 
     static var secret: String { "85011ed3a913c6ad5f9cf6c5573cc0a7" }
@@ -60,12 +58,9 @@ final class Replica<Base: ClipStore>: Sendable {
             configuration: MonitorConfiguration(policy: world.scenario.policy, owner: life.owner),
             clock: clock, logger: logger, jitter: { jitter.share() })
         self.monitor = monitor
-        let receiver = WebhookReceiver(
+        receiver = WebhookReceiver(
             configuration: .init(secrets: WebhookSecrets([Self.secret])), ledger: store, clock: clock, logger: logger,
             onStored: { monitor.wake() })
-        let router = Router(context: SimulatedContext.self)
-        receiver.addRoutes(to: router)
-        responder = router.buildResponder()
     }
 
     /// Starts as the program does: clears up after whoever was here before, then serves.
@@ -108,28 +103,9 @@ final class Replica<Base: ClipStore>: Sendable {
         ]
         let digits = String(trace)
         headers[.traceparent] = "00-\(String(repeating: "0", count: 32 - digits.count))\(digits)-00000000000000ff-01"
-        let request = Request(
-            head: HTTPRequest(
-                method: .post, scheme: "http", authority: "bridge.sim", path: WebhookReceiver.path,
-                headerFields: headers),
-            body: RequestBody(buffer: ByteBuffer(bytes: body)))
-        let context = SimulatedContext(source: SimulatedSource(logger: Say.silent))
-        let response = try? await responder.respond(to: request, context: context)
-        return life.isDead ? nil : response?.status.code
+        let status = await receiver.receive(headers: headers, body: body)
+        return life.isDead ? nil : status.code
     }
-}
-
-/// A request's context without a connection.
-struct SimulatedContext: RequestContext {
-    typealias Source = SimulatedSource
-
-    var coreContext: CoreRequestContextStorage
-
-    init(source: SimulatedSource) { coreContext = CoreRequestContextStorage(source: source) }
-}
-
-struct SimulatedSource: RequestContextSource {
-    var logger: Logger
 }
 
 extension HTTPField.Name {

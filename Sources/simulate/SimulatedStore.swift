@@ -97,7 +97,15 @@ final class SimulatedStore<Base: ClipStore>: ClipStore {
         }
     }
 
-    func record(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
+    func record(
+        _ delivery: NewDelivery, onEnd: @escaping @Sendable (Result<DeliveryReceipt, any Error>) -> Void
+    ) {
+        Task {
+            do { onEnd(.success(try await receipt(for: delivery))) } catch { onEnd(.failure(error)) }
+        }
+    }
+
+    private func receipt(for delivery: NewDelivery) async throws -> DeliveryReceipt {
         switch world.scenario.variant {
         case .acknowledgeEarly:
             Task { try await self.store(delivery) }
@@ -118,10 +126,15 @@ final class SimulatedStore<Base: ClipStore>: ClipStore {
     }
 
     private func store(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
-        try await deliveries.commit(delivery) { batch in
-            try await self.write { transaction in
-                try batch.deliveries().map { try LedgerScript.record($0, in: transaction) }
-            }
+        try await withCheckedThrowingContinuation { continuation in
+            let drains = deliveries.add(delivery) { continuation.resume(with: $0) }
+            if drains { Task { await deliveries.drain(by: commit) } }
+        }
+    }
+
+    private func commit(_ batch: GroupCommitQueue.Batch) async throws -> [DeliveryReceipt] {
+        try await write { transaction in
+            try batch.map { try LedgerScript.record($0, in: transaction) }
         }
     }
 }

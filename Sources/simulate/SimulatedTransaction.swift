@@ -114,6 +114,10 @@ struct SimulatedTransaction<Base: StoreTransaction>: StoreTransaction {
     }
 
     func entry(_ seq: Int64) throws -> LedgerEntry? { try base.entry(seq) }
+    var keepsSignalsWaiting: Bool { base.keepsSignalsWaiting }
+    func takeWaiting(limit: Int) throws -> [WaitingSignal] { try base.takeWaiting(limit: limit) }
+    func takeWaiting(of uid: ClipUID) throws -> [WaitingSignal] { try base.takeWaiting(of: uid) }
+    func oldestUndecided() throws -> Timestamp? { try base.oldestUndecided() }
     func pendingEntries(limit: Int) throws -> [LedgerEntry] { try base.pendingEntries(limit: limit) }
     func pendingEntries(of uid: ClipUID) throws -> [LedgerEntry] { try base.pendingEntries(of: uid) }
 

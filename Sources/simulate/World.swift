@@ -169,13 +169,13 @@ final class World<Base: ClipStore>: Sendable {
             let base = base
             let rows = try? await Scheduler.shared.exclusively {
                 try await base.read {
-                    (try $0.clips(status: nil, before: nil, limit: 100), try $0.pendingEntries(limit: 1))
+                    (try $0.clips(status: nil, before: nil, limit: 100), try $0.oldestUndecided())
                 }
             }
             guard let (clips, pending) = rows else { continue }
             let stopped = clips.filter { $0.status == .error && !isMeantToFail($0) }
             for clip in stopped { await retry(clip.uid) }
-            if stopped.isEmpty, pending.isEmpty, clips.allSatisfy({ $0.status?.isTerminal ?? true }) { return }
+            if stopped.isEmpty, pending == nil, clips.allSatisfy({ $0.status?.isTerminal ?? true }) { return }
         }
     }
 

@@ -184,8 +184,9 @@ struct RateBudgetMachineTests {
         ("Sun, 06 Nov 1994 08:49:37 GMT", Int64(784_111_777)), ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
         ("Tue, 29 Feb 2000 12:00:00 GMT", 951_825_600), ("Fri, 31 Dec 2100 23:59:59 GMT", 4_133_980_799),
     ])
-    func httpDateIsRead(text: String, seconds: Int64) {
+    func httpDateIsReadAndWritten(text: String, seconds: Int64) {
         #expect(HTTPDate.parse(text) == Timestamp(seconds: seconds))
+        #expect(HTTPDate.text(Timestamp(seconds: seconds)) == text)
     }
 }
 

@@ -194,5 +194,7 @@ final class FlakyStore: ClipStore {
         }
     }
 
-    func record(_ delivery: NewDelivery) async throws -> DeliveryReceipt { try await memory.record(delivery) }
+    func record(
+        _ delivery: NewDelivery, onEnd: @escaping @Sendable (Result<DeliveryReceipt, any Error>) -> Void
+    ) { memory.record(delivery, onEnd: onEnd) }
 }

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import BridgeTesting
+import Dispatch
 import NIOConcurrencyHelpers
 import Testing
 
@@ -16,7 +17,7 @@ struct WriterTurnsTests {
         await withTaskGroup(of: Void.self) { group in
             for number in 0..<200 {
                 group.addTask {
-                    await turns.write(as: .other) {
+                    await turns.write {
                         #expect(
                             inside.withLockedValue {
                                 $0 += 1; return $0
@@ -35,10 +36,13 @@ struct WriterTurnsTests {
     func throwing() async throws {
         struct Failure: Error {}
         let turns = WriterTurns()
-        await #expect(throws: Failure.self) {
-            try await turns.write(as: .deliveries) { () -> Int in throw Failure() }
+        #expect(throws: Failure.self) {
+            try turns.write(deliveries: { $0 }) { () -> Int in throw Failure() }
         }
-        #expect(await turns.write(as: .other) { 7 } == 7)
+        await #expect(throws: Failure.self) {
+            try await turns.write { () -> Int in throw Failure() }
+        }
+        #expect(await turns.write { 7 } == 7)
     }
 
     @Test("Deliveries that wait go before others that waited longer")
@@ -48,21 +52,21 @@ struct WriterTurnsTests {
         let (begun, mayEnd) = (Gate(), Gate())
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
-                await turns.write(as: .other) {
+                await turns.write {
                     begun.open()
                     await mayEnd.wait()
                 }
             }
             await begun.wait()
             group.addTask {
-                await turns.write(as: .other) {
+                await turns.write {
                     order.withLockedValue { $0.append("other") }
                 }
             }
             await eventually { turns.othersWaiting == 1 }
             group.addTask {
-                await turns.write(as: .deliveries) {
-                    order.withLockedValue { $0.append("deliveries") }
+                await onThread {
+                    turns.write(deliveries: { 1 }) { order.withLockedValue { $0.append("deliveries") } }
                 }
             }
             await eventually { turns.haveDeliveriesWaiting }
@@ -74,28 +78,26 @@ struct WriterTurnsTests {
     @Test("While many deliveries come, others have a share of the time, and are not starved")
     func share() async {
         let time = NIOLockedValueBox(ContinuousClock.now)
-        func pass(_ milliseconds: Int) { time.withLockedValue { $0 += .milliseconds(milliseconds) } }
+        @Sendable func pass(_ milliseconds: Int) { time.withLockedValue { $0 += .milliseconds(milliseconds) } }
         let timer = Gate()
         let turns = WriterTurns(now: { time.withLockedValue { $0 } }, sleep: { _ in await timer.wait() })
-        func write(_ writer: WriterTurns.Writer, milliseconds: Int, deliveries: Int = 0) async {
-            await turns.write(as: writer, deliveries: { deliveries }) { pass(milliseconds) }
-        }
-        await write(.deliveries, milliseconds: 2, deliveries: 100)
+        @Sendable func writeDeliveries() async { await onThread { turns.write(deliveries: { 100 }) { pass(2) } } }
+        await writeDeliveries()
         // It has not written yet, so that it need not rest.
-        await write(.other, milliseconds: 10)
-        await write(.deliveries, milliseconds: 2, deliveries: 100)
+        await turns.write { pass(10) }
+        await writeDeliveries()
         let isDone = NIOLockedValueBox(false)
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
-                await write(.other, milliseconds: 10)
+                await turns.write { pass(10) }
                 isDone.withLockedValue { $0 = true }
             }
             await eventually { turns.othersWaiting == 1 }
-            // It is to rest for 50 ms, of which 2 are over.
-            for _ in 0..<23 { await write(.deliveries, milliseconds: 2, deliveries: 100) }
+            // It is to rest for 90 ms, of which 2 are over.
+            for _ in 0..<43 { await writeDeliveries() }
             #expect(!isDone.withLockedValue { $0 })
             pass(2)
-            await write(.deliveries, milliseconds: 2, deliveries: 100)
+            await writeDeliveries()
             await eventually { isDone.withLockedValue { $0 } }
             timer.open()
         }
@@ -106,16 +108,26 @@ struct WriterTurnsTests {
         let time = NIOLockedValueBox(ContinuousClock.now)
         let timer = Gate()
         let turns = WriterTurns(now: { time.withLockedValue { $0 } }, sleep: { _ in await timer.wait() })
-        await turns.write(as: .other) {
+        await turns.write {
             time.withLockedValue { $0 += .seconds(1) }
         }
-        await turns.write(as: .deliveries, deliveries: { 100 }) {}
+        await onThread { turns.write(deliveries: { 100 }) {} }
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { await turns.write(as: .other) {} }
+            group.addTask { await turns.write {} }
             await eventually { turns.othersWaiting == 1 }
             time.withLockedValue { $0 += .milliseconds(10) }
             timer.open()
         }
         #expect(turns.othersWaiting == 0)
+    }
+}
+
+/// Runs what keeps its thread.
+private func onThread(_ body: @escaping @Sendable () -> Void) async {
+    await withCheckedContinuation { continuation in
+        DispatchQueue(label: "test").async {
+            body()
+            continuation.resume()
+        }
     }
 }

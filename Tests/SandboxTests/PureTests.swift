@@ -128,13 +128,6 @@ import Testing
 }
 
 @Suite struct SmallPartsTests {
-    @Test func datesAreWrittenAndRead() {
-        let time = Timestamp(seconds: 784_111_777)
-        #expect(HTTPDate.text(time) == "Sun, 06 Nov 1994 08:49:37 GMT")
-        #expect(HTTPDate.time("Sun, 06 Nov 1994 08:49:37 GMT") == time)
-        #expect(HTTPDate.time("yesterday") == nil)
-    }
-
     @Test func entityTagsMatch() {
         #expect(EntityTag.matches("*", "a"))
         #expect(EntityTag.matches("\"b\", W/\"a\"", "a"))

@@ -25,6 +25,15 @@ struct ServerLimitsTests {
     )
     private let ready = Array(#"{"uid":"clip1","status":{"state":"ready"}}"#.utf8)
 
+    /// On a busy machine a sender may be late itself, and is closed without a word as a silent one is: it comes again.
+    /// The suite's time limit ends it.
+    private func insistently(_ attempt: () async throws -> String) async throws -> String {
+        while true {
+            try Task.checkCancellation()
+            if let text = try? await attempt(), !text.isEmpty { return text }
+        }
+    }
+
     /// Sends a byte again and again until the other side has answered and closed.
     private func drip(_ connection: RawConnection, _ text: String) async -> String {
         let outbound = connection.outbound
@@ -64,12 +73,14 @@ struct ServerLimitsTests {
         world.limits = short
         let fixed = world
         let text = try await fixed.run { client in
-            try await client.connect { connection in
-                let head = "POST \(WebhookReceiver.path) HTTP/1.1\r\nHost: h\r\n"
-                try await connection.send(
-                    "\(head)Webhook-Signature: \(fixed.signed([]))\r\nContent-Length: 2000\r\n\r\n"
-                )
-                return await drip(connection, String(repeating: "x", count: 2_000))
+            try await insistently {
+                try await client.connect { connection in
+                    let head = "POST \(WebhookReceiver.path) HTTP/1.1\r\nHost: h\r\n"
+                    try await connection.send(
+                        "\(head)Webhook-Signature: \(fixed.signed([]))\r\nContent-Length: 2000\r\n\r\n"
+                    )
+                    return await drip(connection, String(repeating: "x", count: 2_000))
+                }
             }
         }
         #expect(text.hasPrefix("HTTP/1.1 408 "))
@@ -108,14 +119,15 @@ struct ServerLimitsTests {
         var world = World()
         world.limits = short
         let text = try await world.run { client in
-            try await client.connect { connection in
-                try await connection.send("GET \(WebhookReceiver.path) HTTP/1.1\r\nHost: h\r\n\r\n")
-                let status = try await connection.answer().status
-                #expect(status == 405)
-                return await connection.rest()
+            try await insistently {
+                try await client.connect { connection in
+                    try await connection.send("GET \(WebhookReceiver.path) HTTP/1.1\r\nHost: h\r\n\r\n")
+                    let status = try await connection.answer().status
+                    return "\(status), then \(await connection.rest())"
+                }
             }
         }
-        #expect(text.isEmpty)
+        #expect(text == "405, then ")
     }
 
     @Test func longAnswerOutlivesEveryLimit() async throws {
@@ -133,10 +145,12 @@ struct ServerLimitsTests {
                 }
             )
         }
-        let text = try await World.serve(router, limits: short) { client in
-            try await client.connect { connection in
-                try await connection.send("GET /events HTTP/1.1\r\nHost: h\r\n\r\n")
-                return await connection.rest()
+        let text = try await World(limits: short).serve(router) { client in
+            try await insistently {
+                try await client.connect { connection in
+                    try await connection.send("GET /events HTTP/1.1\r\nHost: h\r\n\r\n")
+                    return await connection.rest()
+                }
             }
         }
         #expect(text.contains("event 4"))
@@ -156,7 +170,7 @@ struct ServerLimitsTests {
             )
         }
         let limits = ServerLimits(stallTimeLimit: .milliseconds(400))
-        try await World.serve(router, limits: limits) { client in
+        try await World(limits: limits).serve(router) { client in
             let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                 .channelOption(.autoRead, value: false)
                 .connect(host: "127.0.0.1", port: client.port).get()
@@ -285,7 +299,7 @@ struct ServerLimitsTests {
         }
         router.get("/quick") { _, _ in "quick" }
         let limits = ServerLimits(connectionsMax: 16)
-        try await World.serve(router, limits: limits) { client in
+        try await World(limits: limits).serve(router) { client in
             try await client.connect { slow in
                 try await slow.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
                 await start.wait()

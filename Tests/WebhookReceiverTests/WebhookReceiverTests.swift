@@ -22,6 +22,7 @@ struct WebhookReceiverTests {
         #expect(answer.status == 200)
         #expect(answer.body == #"{"outcome":"accepted","delivery":"d1"}"#)
         #expect(answer.header("Content-Type") == "application/json")
+        #expect(answer.header("Date") == "Fri, 15 Jan 2027 08:00:00 GMT")
         let delivery = try #require(world.ledger.deliveries.first)
         #expect(delivery.body == ready)
         #expect(delivery.signatureHeader == header)

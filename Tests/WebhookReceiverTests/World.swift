@@ -61,7 +61,15 @@ final class MemoryLedger: DeliveryLedger {
     func setAway(_ isAway: Bool) { state.withLockedValue { $0.isAway = isAway } }
     func hold(at gate: Gate) { state.withLockedValue { $0.gate = gate } }
 
-    func record(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
+    func record(
+        _ delivery: NewDelivery, onEnd: @escaping @Sendable (Result<DeliveryReceipt, any Error>) -> Void
+    ) {
+        Task {
+            do { onEnd(.success(try await store(delivery))) } catch { onEnd(.failure(error)) }
+        }
+    }
+
+    private func store(_ delivery: NewDelivery) async throws -> DeliveryReceipt {
         let gate = state.withLockedValue { state in
             state.calls += 1
             return state.gate
@@ -110,6 +118,19 @@ struct World: Sendable {
     var wakeCount: Int { wakes.withLockedValue { $0 } }
 
     func run<Value: Sendable>(_ test: @Sendable (RawClient) async throws -> Value) async throws -> Value {
+        try await serve(Router(), test)
+    }
+
+    static var logger: Logger {
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        return logger
+    }
+
+    func serve<Value: Sendable>(
+        _ router: Router<BasicRequestContext>,
+        _ test: @Sendable (RawClient) async throws -> Value
+    ) async throws -> Value {
         let wakes = wakes
         let receiver = WebhookReceiver(
             configuration: configuration,
@@ -119,23 +140,8 @@ struct World: Sendable {
             metrics: metrics,
             onStored: { wakes.withLockedValue { $0 += 1 } }
         )
-        let router = Router()
         receiver.addRoutes(to: router)
-        return try await Self.serve(router, limits: limits, test)
-    }
-
-    static var logger: Logger {
-        var logger = Logger(label: "test")
-        logger.logLevel = .critical
-        return logger
-    }
-
-    static func serve<Value: Sendable>(
-        _ router: Router<BasicRequestContext>,
-        limits: ServerLimits,
-        _ test: @Sendable (RawClient) async throws -> Value
-    ) async throws -> Value {
-        let server = BridgeServer(limits: limits)
+        let server = BridgeServer(limits: limits, receiver: receiver)
         let (ports, announce) = AsyncStream<Int>.makeStream()
         let application = Application(
             router: router,

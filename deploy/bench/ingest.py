@@ -25,8 +25,8 @@ TRIES = 8
 MARGIN = 1.6
 # Who stores nothing gets these again and again.
 AGAIN_COUNT = 20_000
-# At half of the rate that was just reached.
-HALF = "-half"
+# At half of the rate that was just reached, on a quarter of the connections: fewer posts wait for their answers then.
+HALF, HALF_SHARE = "-half", 4
 
 
 def arguments():
@@ -45,10 +45,12 @@ def arguments():
 class Bench:
     def __init__(self, options):
         self.options = options
-        self.threads = min(max(1, os.cpu_count() // 2), options.connections)
+        self.threads = min(max(1, os.cpu_count() // 2), max(options.connections // HALF_SHARE, 1))
         self.counts = {}
         # How many milliseconds a connection waits between an answer and the next post.
         self.pauses = {}
+        # How many milliseconds an answer took at half of the rate.
+        self.half_answers = {}
         self.requests = f"{options.folder}/requests"
 
     def target(self, name):
@@ -63,7 +65,7 @@ class Bench:
         for _ in range(TRIES):
             target = self.target(name)
             count = max(AGAIN_COUNT, self.threads) if target.again else self.counts.get(name, FIRST_COUNT)
-            result = self.run_once(target, count, seconds, self.pauses.get(name, 0))
+            result = self.run_once(target, count, seconds, name)
             if not result["ran_out"]:
                 if not target.again:
                     needed = int(MARGIN * result["per_second"] * self.options.seconds) + self.options.connections
@@ -73,7 +75,7 @@ class Bench:
             self.counts[name] = 2 * count
         raise RoundError("more signed requests are needed than can be made")
 
-    def run_once(self, target, count, seconds, pause):
+    def run_once(self, target, count, seconds, name):
         os.mkdir(f"{self.options.folder}/run")
         try:
             self.check_space(count)
@@ -82,7 +84,7 @@ class Bench:
             # What was written until here is not this run's to wait for.
             os.sync()
             before = processor_seconds(target.pid), processor_seconds(target.store_pid)
-            result = self.load(target, length, count, seconds, pause)
+            result = self.load(target, length, count, seconds, name)
             after = processor_seconds(target.pid), processor_seconds(target.store_pid)
             result["server_cpu_seconds"] = round(after[0] - before[0], 2)
             result["store_cpu_seconds"] = round(after[1] - before[1], 2)
@@ -100,8 +102,12 @@ class Bench:
         if free < needed:
             raise RoundError(f"{self.options.folder} has {free:,} bytes free, and this needs {needed:,}")
 
-    def load(self, target, length, count, seconds, pause):
-        command = ["wrk", f"--threads={self.threads}", f"--connections={self.options.connections}"]
+    def connections(self, name):
+        return max(self.options.connections // HALF_SHARE if name.endswith(HALF) else self.options.connections, 1)
+
+    def load(self, target, length, count, seconds, name):
+        pause = self.pauses.get(name, 0)
+        command = ["wrk", f"--threads={self.threads}", f"--connections={self.connections(name)}"]
         command += [f"--duration={seconds}s", "--timeout=10s", f"--script={HERE}/ingest.lua"]
         command += [f"http://127.0.0.1:{target.port}/webhooks/cloudflare-stream", "--"]
         command += [self.requests, str(length), str(count), str(self.threads), "again" if target.again else "once", str(pause)]
@@ -123,11 +129,16 @@ class Bench:
                 result = self.measured(number, name, self.options.seconds)
                 yield result
                 if name in ("sqlite", "postgres") and not result["error"]:
-                    # The answer takes a part of the time that each connection has for a post; less than under full load.
-                    interval = 2 * 1_000 * self.options.connections / result["per_second"]
-                    self.pauses[name + HALF] = max(round(interval - 0.8 * result["p50_milliseconds"]), 1)
+                    # The answer takes a part of the time that each connection has for a post: as much as in the round
+                    # before, and at first less than under full load.
+                    interval = 2 * 1_000 * self.connections(name + HALF) / result["per_second"]
+                    answer = self.half_answers.get(name, 0.25 * result["p50_milliseconds"])
+                    self.pauses[name + HALF] = max(round(interval - answer), 1)
                     say(f"round {number} of {self.options.rounds}: {name} at half of that …")
-                    yield self.measured(number, name + HALF, self.options.seconds)
+                    half = self.measured(number, name + HALF, self.options.seconds)
+                    if not half["error"]:
+                        self.half_answers[name] = half["p50_milliseconds"]
+                    yield half
 
     def measured(self, number, name, seconds):
         result = {"round": number, "target": name}

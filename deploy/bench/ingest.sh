@@ -11,7 +11,7 @@
 
 seconds=10
 seconds_max=120
-connections=64
+connections=256
 targets=sqlite
 peers=,echo,node,hook,hook-program
 echo=
@@ -32,7 +32,7 @@ adnanh/webhook with a rule over an HMAC of the body, once without a program to s
   --postgres         also with PostgreSQL as the store: a cluster of its own, which syncs at every commit
   --rounds N         how often each is measured (5)
   --seconds N        for how long, up to 120 (10)
-  --connections N    how many posts are on their way at a time (64)
+  --connections N    how many posts are on their way at a time (256)
   --folder FOLDER    where the stores and the prepared posts go, on one disk (TMPDIR, else /var/tmp)
   --json FILE        also writes every round's figures there
 

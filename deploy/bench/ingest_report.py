@@ -13,9 +13,9 @@ from markdown import lines, print_facts, ratio, spread
 
 LABELS = {
     "sqlite": "clipbridge, SQLite",
-    "sqlite-half": "the same at half of that rate",
+    "sqlite-half": "the same at half of that rate, on a quarter of the connections",
     "postgres": "clipbridge, PostgreSQL",
-    "postgres-half": "the same at half of that rate",
+    "postgres-half": "the same at half of that rate, on a quarter of the connections",
     "echo": "bare Hummingbird, echoes",
     "node": "Node, verifies, stores nothing",
     "hook": "adnanh/webhook, verifies, starts nothing",

@@ -49,6 +49,10 @@ DETAILS = (
     '"r2_etag":"0123456789abcdef0123456789abcdef","r2_key":"videos/u.mp4","r2_size":1048576,"r2_upload_complete":true,'
     '"status_message":"Complete"}'
 )
+WAITING = (
+    "SELECT EXISTS (SELECT 1 FROM clipbridge_deliveries WHERE signal IS NOT NULL "
+    "AND id > (SELECT value FROM clipbridge_meta WHERE key = 'signals_taken'))"
+)
 
 
 def arguments():
@@ -91,7 +95,7 @@ def fill(path, clips):
             f"SELECT uid, {base} + i, 'pipeline', 'status', '{status}', '{{}}', NULL, 'applied', {before}, "
             f"'{status}', {base} + i FROM {uids}"
         )
-    database.execute("UPDATE clipbridge_meta SET value = ? WHERE key = 'change_seq'", [clips])
+    database.execute("UPDATE clipbridge_meta SET value = ? WHERE key IN ('change_seq', 'signals_taken')", [clips])
     database.execute("COMMIT")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()
@@ -173,7 +177,7 @@ def signals_per_second(port, path):
     with concurrent.futures.ThreadPoolExecutor(SENDERS) as pool:
         for job in [pool.submit(send, LATENCIES + number) for number in range(SENDERS)]:
             job.result()
-    while ask(path, "SELECT EXISTS (SELECT 1 FROM clipbridge_signals WHERE outcome IS NULL)"):
+    while ask(path, WAITING):
         time.sleep(0.01)
     return SIGNALS / (time.monotonic() - start)
 

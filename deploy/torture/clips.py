@@ -10,7 +10,6 @@ import threading
 import time
 
 from programs import ask
-from stores import PENDING
 
 # Where each kind has to arrive. The errors are the sandbox's, on our order.
 PLAIN, MP4_ONCE, MP4_NEVER, MP4_FAILS, FAILS = "plain", "mp4 again", "mp4 never", "mp4 fails", "fails"
@@ -112,7 +111,7 @@ class Clips:
         end = time.monotonic() + seconds
         retried = set()
         while time.monotonic() < end:
-            pending = int(store.one(PENDING))
+            pending = int(store.one(store.undecided))
             stored = {row[0]: row[1] for row in store.rows("SELECT cloudflare_uid, status FROM clips")}
             away = {uid: stored.get(uid) for uid, kind in self.kinds.items() if stored.get(uid) not in ENDS[kind]}
             # A clip that no delivery came to speak of is not there.

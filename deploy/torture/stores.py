@@ -5,32 +5,39 @@
 import errno
 import hashlib
 import os
+import shutil
 import sqlite3
 import subprocess
 
 from programs import TortureError, say
 
+# The stores' `rows` put in what they call the ledger.
 SIGNALS = (
     "SELECT uid, source, kind, requested_status, delivery, outcome, reason, from_status, to_status "
-    "FROM clipbridge_signals ORDER BY uid, seq"
+    "FROM {ledger} ORDER BY uid, seq"
 )
 CLIPS = (
     "SELECT c.cloudflare_uid, c.status, b.status, b.progress "
     "FROM clips c LEFT JOIN clipbridge_clips b ON b.uid = c.cloudflare_uid"
 )
-PENDING = "SELECT count(*) FROM clipbridge_signals WHERE outcome IS NULL"
 # The spool and some room, and what a delivery takes with its signal, indexes and journal.
 DISK_BYTES, DELIVERY_BYTES = 384 << 20, 2048
 
 
 class SQLite:
     name = "sqlite"
+    ledger = "clipbridge_ledger"
+    undecided = (
+        "SELECT (SELECT count(*) FROM clipbridge_pending) + (SELECT count(*) FROM clipbridge_deliveries "
+        "WHERE signal IS NOT NULL AND id > (SELECT value FROM clipbridge_meta WHERE key = 'signals_taken'))"
+    )
     bridges = 1
     takes_away = "full disk"
     # So long that the journal's own room is used up too.
     away_seconds = 5, 10
 
     def __init__(self, options):
+        self.outside = f"{options.folder}/kept"
         self.folder = f"{options.folder}/disk"
         self.filler = f"{self.folder}/filler"
         os.mkdir(self.folder)
@@ -68,10 +75,14 @@ class SQLite:
         if os.path.exists(self.filler):
             os.remove(self.filler)
 
+    def keep(self):
+        """The tmpfs ends with this process."""
+        shutil.copytree(self.folder, self.outside, ignore=shutil.ignore_patterns("spool"))
+
     def rows(self, sql):
         connection = sqlite3.connect(self.path, timeout=30)
         try:
-            yield from connection.execute(sql)
+            yield from connection.execute(sql.replace("{ledger}", self.ledger))
         finally:
             connection.close()
 
@@ -87,6 +98,8 @@ class SQLite:
 
 class Postgres:
     name = "postgres"
+    ledger = "clipbridge_signals"
+    undecided = "SELECT count(*) FROM clipbridge_signals WHERE outcome IS NULL"
     bridges = 3
     takes_away = "database restart"
     can_be_taken = True
@@ -108,7 +121,11 @@ class Postgres:
     def give_back(self):
         """It is there again."""
 
+    def keep(self):
+        """It is the user's own, or in the folder that is kept."""
+
     def rows(self, sql):
+        sql = sql.replace("{ledger}", self.ledger)
         command = [self.psql, "--no-psqlrc", "--quiet", f"--command=COPY ({sql}) TO STDOUT", self.url]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
             for line in process.stdout:

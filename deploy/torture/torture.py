@@ -34,6 +34,7 @@ def arguments():
         parser.add_argument(f"--{name}", type=int, required=True)
     for name in ("postgres", "psql"):
         parser.add_argument(f"--{name}", default="")
+    parser.add_argument("--keep", action="store_true")
     parser.add_argument("postgres_restart", nargs="*")
     return parser.parse_args()
 
@@ -91,6 +92,8 @@ class Torture:
             watcher.is_over.set()
         self.bridges.stop()
         self.courier.stop()
+        if self.options.keep:
+            self.store.keep()
         say("  comparing …")
         return self.compare(seconds, retried)
 

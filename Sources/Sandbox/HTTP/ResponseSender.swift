@@ -1,6 +1,7 @@
 // clipbridge
 // SPDX-License-Identifier: Apache-2.0
 
+import ClipLifecycle
 import HTTPTypes
 import HummingbirdCore
 import NIOCore
@@ -47,7 +48,7 @@ enum ResponseSender {
             head.headerFields[.contentLength] = String(response.contentLength)
         }
         head.headerFields[.server] = "clipbridge-sandbox"
-        head.headerFields[.date] = HTTPDate.now
+        head.headerFields[.date] = HTTPDate.text(SystemWallClock().now())
         head.headerFields[.cloudflareRay] = ObjectStore.randomName().prefix(16) + "-SBX"
         return head
     }

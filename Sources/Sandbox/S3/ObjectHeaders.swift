@@ -78,7 +78,7 @@ struct ObjectReader {
     private func condition(_ request: SandboxRequest) throws(S3Error) -> HTTPResponse.Status? {
         // HTTP's dates know no fractions of a second.
         let modified = object.lastModified.seconds
-        func time(_ name: HTTPField.Name) -> Int64? { request.headers[name].flatMap(HTTPDate.time)?.seconds }
+        func time(_ name: HTTPField.Name) -> Int64? { request.headers[name].flatMap { HTTPDate.parse($0) }?.seconds }
         if let tags = request.headers[.ifMatch] {
             guard EntityTag.matches(tags, object.etag) else { throw .preconditionFailed }
         } else if let since = time(.ifUnmodifiedSince), modified > since {

@@ -85,7 +85,7 @@ struct S3Authentication: Sendable {
     }
 
     private func amzDate(of request: SandboxRequest) -> String? {
-        request.headers[.amzDate] ?? request.headers[.date].flatMap(HTTPDate.time).map(SignatureV4.date)
+        request.headers[.amzDate] ?? request.headers[.date].flatMap { HTTPDate.parse($0) }.map(SignatureV4.date)
     }
 
     // MARK: Query

@@ -36,6 +36,7 @@ struct Bridge<Store: ClipStore>: Sendable {
     private let webhookSecrets: WebhookSecrets
     /// Each tells of a delivery that no secret fits.
     private let mismatches: AsyncStream<Void>
+    private let receiver: WebhookReceiver
     private let responder: RouterResponder<BasicRequestContext>
 
     /// Checks the settings; nothing is started.
@@ -96,6 +97,7 @@ struct Bridge<Store: ClipStore>: Sendable {
             configuration: .init(secrets: webhookSecrets, tolerance: settings.webhookTolerance),
             ledger: Self.ledger(settings.outgoing, store, outgoing), logger: logger, onStored: { monitor.wake() },
             onMismatch: { hint.yield() })
+        self.receiver = receiver
         responder = Self.router(
             settings, receiver, store: store, monitor: monitor, pipeline: pipeline, events: events,
             metrics: metrics
@@ -162,7 +164,7 @@ struct Bridge<Store: ClipStore>: Sendable {
         var limits = ServerLimits()
         // The other half is for the store, the spool and what goes out.
         if let filesMax = OpenFiles.raiseLimit() { limits.connectionsMax = min(limits.connectionsMax, filesMax / 2) }
-        let server = BridgeServer(limits: limits)
+        let server = BridgeServer(limits: limits, receiver: receiver)
         let application = Application(
             responder: responder,
             server: server.builder,

@@ -1,0 +1,60 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+import GRDBSQLite
+import NIOConcurrencyHelpers
+
+/// A disk for SQLite's logs that can be full, whenever a test says so.
+///
+/// SQLite's own way to the disk (its VFS) is replaced for this process by one that only differs in how a log is written
+/// (https://www.sqlite.org/vfs.html).
+enum FullDisk {
+    /// Logs whose paths begin with any of these can not be written.
+    private static let full = NIOLockedValueBox<Set<String>>([])
+
+    static func isFull<Value>(at path: String, during body: () async throws -> Value) async rethrows -> Value {
+        full.withLockedValue { _ = $0.insert(path) }
+        defer { full.withLockedValue { _ = $0.remove(path) } }
+        return try await body()
+    }
+
+    private static let logs = NIOLockedValueBox<[UInt: String]>([:])
+    private nonisolated(unsafe) static let system = unsafe sqlite3_vfs_find(nil)!
+    private nonisolated(unsafe) static var methods = sqlite3_io_methods()
+    private nonisolated(unsafe) static var systemMethods = sqlite3_io_methods()
+    private nonisolated(unsafe) static var vfs = unsafe sqlite3_vfs()
+
+    /// Once, before a store is opened.
+    static let isInstalled: Bool = {
+        unsafe vfs = system.pointee
+        unsafe vfs.xOpen = { _, path, file, flags, outFlags in
+            let result = unsafe system.pointee.xOpen(system, path, file, flags, outFlags)
+            guard result == SQLITE_OK, flags & SQLITE_OPEN_WAL != 0, let path = unsafe path, let file = unsafe file
+            else { return result }
+            unsafe replaceWrite(of: file, at: String(cString: path))
+            return result
+        }
+        return unsafe sqlite3_vfs_register(&vfs, 1) == SQLITE_OK
+    }()
+
+    private static func replaceWrite(of file: UnsafeMutablePointer<sqlite3_file>, at path: String) {
+        logs.withLockedValue { opened in
+            // All logs have the same methods.
+            if unsafe systemMethods.xWrite == nil {
+                unsafe systemMethods = file.pointee.pMethods.pointee
+                unsafe methods = systemMethods
+                unsafe methods.xWrite = { unsafe FullDisk.write($0, $1, $2, $3) }
+            }
+            opened[UInt(bitPattern: file)] = path
+        }
+        unsafe withUnsafePointer(to: &methods) { unsafe file.pointee.pMethods = $0 }
+    }
+
+    private static func write(
+        _ file: UnsafeMutablePointer<sqlite3_file>?, _ bytes: UnsafeRawPointer?, _ count: Int32, _ offset: Int64
+    ) -> Int32 {
+        let path = logs.withLockedValue { $0[UInt(bitPattern: file)] } ?? ""
+        if full.withLockedValue({ $0.contains { path.hasPrefix($0) } }) { return SQLITE_FULL }
+        return unsafe systemMethods.xWrite(file, bytes, count, offset)
+    }
+}
