@@ -12,9 +12,9 @@ import NIOConcurrencyHelpers
 public final class SQLiteClipStore: ClipStore {
     /// The writer's; the default is 2 MiB.
     private static let cacheKibibytes = 64 << 10
-    /// When the log is written into the database, in pages of 4 KiB; the default is 1,000. Behind deliveries it is soon,
-    /// because senders wait meanwhile. Behind everything else it is later: what changes here and there in a large
-    /// database is written less often then. Only the writer itself may do it: SQLite before 3.51.3 loses pages when
+    /// When the log is written into the database, in pages of 4 KiB; the default is 1,000. Behind deliveries it is
+    /// soon, because senders wait meanwhile. Behind everything else it is later: what changes here and there in a large
+    /// database is written less often then. Only the writer itself may do it: SQLite before 3.51.3 can lose pages when
     /// another connection does while one commits (https://www.sqlite.org/wal.html#walresetbug).
     private enum LogPagesMax: Int {
         case deliveries = 2_048
