@@ -13,7 +13,7 @@ seconds=10
 seconds_max=120
 connections=256
 targets=sqlite
-peers=,echo,node,hook,hook-program
+peers=,echo,node,hook,hook-program,hook-waits
 echo=
 ceiling='the ceiling of the load generator'
 
@@ -26,7 +26,8 @@ prints as Markdown how many a second it acknowledged and how long an answer took
 store are counted: a round in which fewer are stored than were acknowledged fails. wrk is the load generator, on the
 same cores; nginx, which answers the same posts and stores nothing, shows how much of the figures is wrk's own limit.
 The peers store nothing either: a bare Hummingbird that echoes the post, a Node server that verifies its signature, and
-adnanh/webhook with a rule over an HMAC of the body, once without a program to start and once with /bin/true.
+adnanh/webhook with a rule over an HMAC of the body: without a program to start, with /bin/true, which it starts behind
+its answer, and with /bin/echo, whose end it waits for.
 
   --no-peers         only clipbridge and nginx
   --postgres         also with PostgreSQL as the store: a cluster of its own, which syncs at every commit

@@ -19,7 +19,8 @@ LABELS = {
     "echo": "bare Hummingbird, echoes",
     "node": "Node, verifies, stores nothing",
     "hook": "adnanh/webhook, verifies, starts nothing",
-    "hook-program": "adnanh/webhook, verifies, starts /bin/true",
+    "hook-program": "adnanh/webhook, verifies, answers, starts /bin/true",
+    "hook-waits": "adnanh/webhook, verifies, runs /bin/echo, answers",
     "nginx": "nginx, stores nothing (the load generator's ceiling)",
 }
 

@@ -13,7 +13,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 class Hook(Peer):
     """adnanh/webhook, whose rule is that the post's second signature, an HMAC of the body alone, fits."""
 
-    def __init__(self, options, program):
+    ANSWER = '{"outcome":"accepted"}'
+
+    def __init__(self, options, program, answers_behind=False):
+        """It answers before it starts the program, or, with what the program prints, behind it."""
         hooks = f"{options.folder}/hooks.json"
         command = ["webhook", "-hooks", hooks, "-urlprefix", "webhooks", "-ip", "127.0.0.1", "-port", "PORT"]
         super().__init__(options, command)
@@ -26,7 +29,9 @@ class Hook(Peer):
             "id": "cloudflare-stream",
             # Without one it answers all the same, and says so in its log.
             "execute-command": program,
-            "response-message": '{"outcome":"accepted"}',
+            "response-message": self.ANSWER,
+            "include-command-output-in-response": answers_behind,
+            "pass-arguments-to-command": [{"source": "string", "name": self.ANSWER}],
             "trigger-rule": {"match": rule},
         }
         with open(hooks, "w", encoding="utf-8") as file:
@@ -40,4 +45,6 @@ def peer(name, options):
         return Peer(options, ["node", f"{HERE}/verify.js"], {"SECRET": SECRET})
     if name == "hook":
         return Hook(options, "")
-    return Hook(options, "/bin/true")
+    if name == "hook-program":
+        return Hook(options, "/bin/true")
+    return Hook(options, "/bin/echo", answers_behind=True)
