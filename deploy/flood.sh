@@ -38,7 +38,7 @@ answered, how long good deliveries took, and the most memory that the process ha
   --memory-max MIB     how much memory the process may have (512)
   --folder FOLDER      where the store goes (TMPDIR, else /var/tmp)
 
-CLIPBRIDGE_BIN names the program to flood; without it clipbridge is built for release. The limit of open files is raised
+CLIPBRIDGE_BIN names the program to flood; without it clipbridge is built as packaged. The limit of open files is raised
 as far as it goes; where that is not far enough, it is said. Exit code: 0, 1 if a good delivery was lost or late, if an
 attack was answered otherwise than it should be, or if the memory grew beyond its bound; 64 for a wrong option; 69 if
 something needed is missing.

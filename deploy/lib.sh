@@ -86,7 +86,19 @@ unpack_servers() {
 
 # What the build needs. Swift's XML library is linked to the system's libxml2.
 install_build_packages() {
-    install_packages ca-certificates git libcurl4-openssl-dev libpq-dev libsqlite3-dev libxml2 pkg-config
+    install_packages ca-certificates git libcurl4-openssl-dev libpq-dev libsqlite3-dev libxml2-dev pkg-config
+}
+
+# Where the product $1 is when it was built as it is packaged.
+packaged_program() {
+    printf '%s\n' "$root/.build-package/release/$1"
+}
+
+# With Swift's runtime inside: it runs where no Swift is, and calls into the runtime are direct.
+build_packaged() {
+    say "Building $1 as it is packaged; the first time takes minutes"
+    swift build --package-path "$root" --scratch-path "$root/.build-package" --configuration release \
+        --static-swift-stdlib --product "$1" >&2
 }
 
 # A Python that can make virtual environments: the one on the PATH, else Debian's.

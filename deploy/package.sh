@@ -32,12 +32,6 @@ clean_up() {
 }
 trap clean_up EXIT
 
-build() {
-    say "Building; the first time takes minutes"
-    swift build --package-path "$root" --scratch-path "$scratch" --configuration release --static-swift-stdlib \
-        --product clipbridge >&2
-}
-
 # The program's own version; past or beside the tag of that name, with the commit.
 package_version() {
     local version commit
@@ -122,9 +116,9 @@ require_swift
 install_build_packages
 install_packages binutils dpkg-dev git gzip python3
 if [[ $builds == yes ]]; then
-    build
+    build_packaged clipbridge
 fi
-program="$scratch/release/clipbridge"
+program=$(packaged_program clipbridge)
 [[ -x "$program" ]] || unavailable "$program is not built; run this without --no-build."
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct 2>/dev/null || date +%s)}
 export SOURCE_DATE_EPOCH

@@ -38,7 +38,7 @@ and the bucket: nothing that was acknowledged may be lost, nothing taken twice, 
   --folder FOLDER     where stores and notes go (TMPDIR, else /var/tmp)
   --keep              leaves them there
 
-CLIPBRIDGE_BIN names the program to torture; without it clipbridge is built for release. Progress goes to standard
+CLIPBRIDGE_BIN names the program to torture; without it clipbridge is built as packaged. Progress goes to standard
 error. Exit code: 0, 1 if anything was violated, 64 for a wrong option, 69 if something needed is missing.
 TEXT
 }

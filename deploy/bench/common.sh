@@ -103,9 +103,8 @@ prepare_clipbridge() {
     fi
     require_swift
     install_build_packages
-    say "Building clipbridge for release"
-    (cd -- "$root" && run swift build --configuration release --product clipbridge) >&2
-    clipbridge=$(cd -- "$root" && swift build --configuration release --show-bin-path)/clipbridge
+    run build_packaged clipbridge
+    clipbridge=$(packaged_program clipbridge)
 }
 
 free_port() {

@@ -37,7 +37,7 @@ its answer, and with /bin/echo, whose end it waits for.
   --folder FOLDER    where the stores and the prepared posts go, on one disk (TMPDIR, else /var/tmp)
   --json FILE        also writes every round's figures there
 
-CLIPBRIDGE_BIN names the program to measure; without it clipbridge is built for release. Progress goes to standard
+CLIPBRIDGE_BIN names the program to measure; without it clipbridge is built as packaged. Progress goes to standard
 error. Exit code: 0, 1 if a round failed, 64 for a wrong option, 69 if something needed is missing.
 TEXT
 }
@@ -109,9 +109,8 @@ prepare_peers() {
         PATH="$PATH:$tools/webhook/usr/bin"
     fi
     require_swift
-    say "Building the echoing peer for release"
-    (cd -- "$root" && run swift build --configuration release --product bench-echo) >&2
-    echo=$(cd -- "$root" && swift build --configuration release --show-bin-path)/bench-echo
+    run build_packaged bench-echo
+    echo=$(packaged_program bench-echo)
 }
 
 post_is_answered() {

@@ -31,7 +31,7 @@ server; both run on loopback with their data in a folder of their own, and are s
   --folder FOLDER  where the file, the spool and the S3 server's data go, on one disk (TMPDIR, else /var/tmp)
   --json FILE      also writes every run's figures there
 
-CLIPBRIDGE_BIN names the program to measure; without it clipbridge is built for release. Progress goes to standard
+CLIPBRIDGE_BIN names the program to measure; without it clipbridge is built as packaged. Progress goes to standard
 error. Exit code: 0, 1 if a tool failed in a round, 64 for a wrong option, 69 if something needed is missing.
 TEXT
 }
