@@ -17,7 +17,7 @@ public final class SQLiteClipStore: ClipStore {
     /// database is written less often then. Only the writer itself may do it: SQLite before 3.51.3 can lose pages when
     /// another connection does while one commits (https://www.sqlite.org/wal.html#walresetbug).
     private enum LogPagesMax: Int {
-        case deliveries = 2_048
+        case deliveries = 1_500
         case others = 8_192
     }
 
