@@ -3,6 +3,7 @@
 
 import ClipLifecycle
 import HTTPTypes
+import HummingbirdCore
 import NIOCore
 import NIOHTTPTypes
 
@@ -121,12 +122,13 @@ final class WebhookHandler: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
+    /// What a route for the path would take: also with a query, a host before it, or more slashes.
     private static func isDelivery(_ request: HTTPRequest) -> Bool {
-        guard request.method == .post, let target = request.path?.utf8 else { return false }
-        let path = target.prefix { $0 != UInt8(ascii: "?") }
-        let trimmed = path.last == UInt8(ascii: "/") ? path.dropLast() : path
-        return trimmed.elementsEqual(WebhookReceiver.path.utf8)
+        guard request.method == .post, let target = request.path else { return false }
+        return target == WebhookReceiver.path || URI(target).path.split(separator: "/") == pathComponents
     }
+
+    private static let pathComponents = WebhookReceiver.path.split(separator: "/")
 
     // MARK: Deliveries
 

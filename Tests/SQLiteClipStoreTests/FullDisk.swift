@@ -19,9 +19,13 @@ enum FullDisk {
     }
 
     private static let logs = NIOLockedValueBox<[UInt: String]>([:])
+    // Never changed, and there is always one.
     private nonisolated(unsafe) static let system = unsafe sqlite3_vfs_find(nil)!
+    // Written with `logs` locked, before the first log is open.
     private nonisolated(unsafe) static var methods = sqlite3_io_methods()
+    // Like `methods`.
     private nonisolated(unsafe) static var systemMethods = sqlite3_io_methods()
+    // Written before it is registered.
     private nonisolated(unsafe) static var vfs = unsafe sqlite3_vfs()
 
     /// Once, before a store is opened.

@@ -105,12 +105,15 @@ struct WebhookHandlerTests {
         #expect(text.contains("Connection: close\r\n"))
     }
 
-    @Test(arguments: ["", "/", "?source=cloudflare", "/?a=/b"])
-    func pathMayEndInASlashAndAQuery(end: String) async throws {
+    /// RFC 9112 (3.2.2) has a server take a target with a host in it.
+    @Test(arguments: [
+        "PATH", "PATH/", "PATH?source=cloudflare", "PATH/?a=/b", "http://h:8080PATH", "http://hPATH?a", "/PATH",
+    ])
+    func pathMayBeWrittenInOtherWays(target: String) async throws {
         let world = World()
         let status = try await world.run { client in
             try await client.connect { connection in
-                let path = WebhookReceiver.path + end
+                let path = target.replacing("PATH", with: WebhookReceiver.path)
                 try await connection.send(post(ready, signature: world.signed(ready), path: path))
                 return try await connection.answer().status
             }
