@@ -281,6 +281,13 @@ package enum ClipStoreConformance {
         }
         #expect(decisions.all.map(\.to) == [.queued, .processing])
         #expect(decisions.entry.to == .processing)
+        // A delivery that is fed through again goes behind those that wait, too.
+        _ = try await store.record(delivery(uid, .streamReady, body: "waits"))
+        let again = Signal(uid: uid, source: .webhook, status: .queued)
+        try await store.write { try LedgerScript.replay(again, delivery: 1, at: script.now, in: $0) }
+        let replayed = try await store.write { try script.applyPending(limit: 10, in: $0) }
+        #expect(replayed.map(\.signal.request) == [.status(.streamReady), .status(.queued)])
+        #expect(replayed.map(\.outcome) == [.applied, .rejected])
     }
 
     private static func trace(_ store: some ClipStore) async throws {

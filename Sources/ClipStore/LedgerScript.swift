@@ -60,7 +60,7 @@ public struct LedgerScript: Sendable {
     /// A row that another program inserted and that the bridge has not met goes before it, so that the ledger holds
     /// both in the order in which they are decided.
     /// - Returns: the entries, in their order.
-    public static func take(
+    private static func take(
         _ signal: Signal, delivery: Int64, at now: Timestamp, in store: some StoreTransaction
     ) throws -> [LedgerEntry] {
         try store.lock([signal.uid])
@@ -75,6 +75,18 @@ public struct LedgerScript: Sendable {
         let seq = try store.insertSignal(signal, delivery: delivery, at: now)
         entries.append(LedgerEntry(seq: seq, at: now, signal: signal, delivery: String(delivery)))
         return entries
+    }
+
+    /// Puts the signal of a delivery that is fed through again into the ledger, undecided, behind all that its clip was
+    /// told before.
+    public static func replay(
+        _ signal: Signal, delivery: Int64, at now: Timestamp, in store: some StoreTransaction
+    ) throws {
+        try store.lock([signal.uid])
+        for one in try store.takeWaiting(of: signal.uid) {
+            _ = try take(one.signal, delivery: one.delivery, at: one.at, in: store)
+        }
+        _ = try take(signal, delivery: delivery, at: now, in: store)
     }
 
     /// Puts the oldest signals that stay with their deliveries into the ledger, undecided.

@@ -93,7 +93,7 @@ extension OperatorAPI {
         if var signal {
             signal.trace = .current
             let now = clock.now()
-            _ = try await store.write { [signal] in try LedgerScript.take(signal, delivery: id, at: now, in: $0) }
+            try await store.write { [signal] in try LedgerScript.replay(signal, delivery: id, at: now, in: $0) }
             actions.wake()
         }
         return .json(

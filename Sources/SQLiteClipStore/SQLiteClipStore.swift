@@ -153,13 +153,11 @@ public final class SQLiteClipStore: ClipStore {
                 return (try Int64.fetchOne(database, sql: "PRAGMA data_version"), schema)
             }
         }
-        let (isChanged, isAltered) = versions.withLockedValue { last in
-            defer { last = (data, schema) }
-            return (last?.data != data, last.map { $0.schema != schema } ?? false)
-        }
+        let last = versions.withLockedValue { $0 }
         // The application may have made its table anew, without what notes new rows.
-        if isAltered { try await write { try $0.schema.prepareClipsTable($0.database) } }
-        return isChanged
+        if let last, last.schema != schema { try await write { try $0.schema.prepareClipsTable($0.database) } }
+        versions.withLockedValue { $0 = (data, schema) }
+        return last?.data != data
     }
 
     public func close() async throws {

@@ -176,6 +176,8 @@ public struct SQLiteTransaction: StoreTransaction {
                 try execute(
                     "INSERT INTO \(schema.table.sql) (\(schema.uidColumn.sql), status, processing_details) "
                         + "VALUES (?, ?, json_patch('{}', ?))", [uid.rawValue, status.rawValue, json])
+                // A trigger or a constraint of the application may say nothing.
+                guard database.changesCount == 1 else { return "the table leaves the row out" }
             }
         } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
             return error.message ?? "a constraint forbids the row"

@@ -43,9 +43,11 @@ final class WaitingDeliveries: Sendable {
         state.withLockedValue { state in
             state.isInTransaction = false
             for one in change.added { state.ids?[one.uid, default: []].append(one.id) }
-            for one in change.taken {
-                state.ids?[one.uid]?.removeAll { $0 == one.id }
-                if state.ids?[one.uid]?.isEmpty == true { state.ids?[one.uid] = nil }
+            guard state.ids != nil else { return }
+            for (uid, taken) in Dictionary(grouping: change.taken, by: \.uid) {
+                let ids = Set(taken.map(\.id))
+                state.ids?[uid]?.removeAll { ids.contains($0) }
+                if state.ids?[uid]?.isEmpty == true { state.ids?[uid] = nil }
             }
         }
     }

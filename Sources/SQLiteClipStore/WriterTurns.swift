@@ -12,6 +12,8 @@ import NIOConcurrencyHelpers
 final class WriterTurns: Sendable {
     /// How often as long as one of the others has written the next one waits, while there are many deliveries.
     private static let restFactor = 9
+    /// But no longer: leases want to be renewed, however slow the disk is.
+    private static let restMax = Duration.milliseconds(500)
     /// So many deliveries in one commit are many.
     private static let many = 24
     /// So soon after many deliveries there are more.
@@ -72,7 +74,7 @@ final class WriterTurns: Sendable {
             proceed()
         }
         let start = now()
-        defer { end { $0.restUntil = $1 + ($1 - start) * Self.restFactor } }
+        defer { end { $0.restUntil = $1 + min(($1 - start) * Self.restFactor, Self.restMax) } }
         return try await body()
     }
 

@@ -236,15 +236,17 @@ import Testing
         }
     }
 
-    @Test func columnWithoutDefaultForbidsCreation() async throws {
+    /// Also when the table says nothing about it.
+    @Test(arguments: [
+        "CREATE TABLE clips (cloudflare_uid TEXT UNIQUE, status TEXT, processing_details TEXT, owner TEXT NOT NULL)",
+        """
+        CREATE TABLE clips (cloudflare_uid TEXT UNIQUE, status TEXT, processing_details TEXT);
+        CREATE TRIGGER none BEFORE INSERT ON clips BEGIN SELECT RAISE(IGNORE); END
+        """,
+    ])
+    func tableMayForbidCreation(table: String) async throws {
         try await withStore(
-            prepare: { path in
-                try DatabaseQueue(path: path).write {
-                    try $0.execute(
-                        sql: "CREATE TABLE clips (cloudflare_uid TEXT UNIQUE, status TEXT, processing_details TEXT, "
-                            + "owner TEXT NOT NULL)")
-                }
-            },
+            prepare: { path in try DatabaseQueue(path: path).write { try $0.execute(sql: table) } },
             { store, _ in
                 let script = script
                 let decisions = try await store.write {

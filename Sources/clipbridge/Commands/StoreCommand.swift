@@ -17,6 +17,8 @@ struct StoreCommand: AsyncParsableCommand {
 
         func run() async throws {
             let store = try await options.open()
+            // A bridge of the version before must not go on with a file that has moved on.
+            if (try? await store.checkReady()) == nil { try await store.takeOwnership() }
             try await store.migrate()
             try await store.close()
             Terminal.output("the schema is up to date")
