@@ -186,11 +186,14 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
     /// - Returns: whether the store has taken it.
     private func renewLeases() async -> Bool {
         do {
+            let script = script()
             let (owner, lease, epochs) = (configuration.owner, configuration.lease, epochs.withLockedValue { $0 })
             if !epochs.isEmpty {
-                // From when the store takes it, which may be later than now.
-                try await store.write { [self] in
-                    try script().renew(owner: owner, lease: lease, epochs: epochs, in: $0)
+                try await store.write { [clock] in
+                    var script = script
+                    // From when the store takes it, which may be later.
+                    script.now = clock.now()
+                    try script.renew(owner: owner, lease: lease, epochs: epochs, in: $0)
                 }
             }
             return true
