@@ -71,9 +71,10 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
         return decisions.entry
     }
 
-    func script() -> LedgerScript {
+    /// - Parameter time: nil for now.
+    func script(at time: Timestamp? = nil) -> LedgerScript {
         LedgerScript(
-            policy: configuration.policy, now: clock.now(), jitter: jitter(),
+            policy: configuration.policy, now: time ?? clock.now(), jitter: jitter(),
             notifyTargets: configuration.notifyTargets
         ) { [logger] uid, why in
             logger.warning(
@@ -179,7 +180,7 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
                 if await renewLeases() { renewedAt = now } else { troubledAt = clock.now() }
             }
             guard troubledAt.map({ clock.now() - $0 >= patience }) ?? true else { return }
-            if await !rescue() { troubledAt = clock.now() }
+            if await !rescue(at: now) { troubledAt = clock.now() }
         }
     }
 
@@ -206,10 +207,11 @@ public final class Monitor<Store: ClipStore>: Service, SignalSink {
     /// More than one process can have in flight, so that all of a dead one's come together.
     private static var rescuedMax: Int { 1_000 }
 
+    /// - Parameter time: of the look at our own leases: the process may have stood still since.
     /// - Returns: whether the store could be asked.
-    private func rescue() async -> Bool {
+    private func rescue(at time: Timestamp) async -> Bool {
         do {
-            let script = script()
+            let script = script(at: time)
             let isDead = try await store.read { transaction in
                 let now = transaction.now ?? script.now
                 return try !transaction.expiredWork(at: now, until: now, limit: 1).isEmpty
