@@ -92,8 +92,17 @@ private struct BridgeChannel: ServerChildChannel {
     let base: HTTP1Channel
     let receiver: WebhookReceiver
 
+    /// How much is read from a connection before it is the next one's turn: hundreds of small requests, which take
+    /// milliseconds. By NIO's defaults it is up to 1 MiB.
+    private static let bytesAtATime = 4 << 10
+
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<HTTP1Channel.Value> {
         base.setup(channel: channel, logger: logger).flatMapThrowing { value in
+            let options = channel.syncOptions
+            try options?.setOption(.maxMessagesPerRead, value: 1)
+            try options?.setOption(
+                .recvAllocator,
+                value: AdaptiveRecvByteBufferAllocator(minimum: 1_024, initial: 2_048, maximum: Self.bytesAtATime))
             let pipeline = channel.pipeline.syncOperations
             let last = try pipeline.handler(type: HTTPConnectionStateHandler.self)
             try pipeline.addHandler(WebhookHandler(receiver: receiver), position: .after(last))
