@@ -16,10 +16,7 @@ package final class GroupCommitQueue: Sendable {
 
         fileprivate init(of queue: GroupCommitQueue) { self.queue = queue }
 
-        /// The same ones whenever it is called, and at least one.
-        package func deliveries() -> [NewDelivery] { map { $0 } }
-
-        /// What `transform` makes of each, in their order.
+        /// What `transform` makes of each, in their order: of the same ones whenever it is called, and at least one.
         package func map<Value>(_ transform: (NewDelivery) throws -> Value) rethrows -> [Value] {
             try waiting().map { try transform($0.delivery) }
         }

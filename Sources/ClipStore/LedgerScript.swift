@@ -50,7 +50,7 @@ public struct LedgerScript: Sendable {
                     createdAt: store.now ?? delivery.receivedAt))
         }
         if let signal = delivery.signal, !store.keepsSignalsWaiting {
-            _ = try take(signal, delivery: id, at: delivery.receivedAt, in: store)
+            _ = try take(WaitingSignal(delivery: id, at: delivery.receivedAt, signal: signal), in: store)
         }
         return .stored(id: String(id))
     }
@@ -60,9 +60,8 @@ public struct LedgerScript: Sendable {
     /// A row that another program inserted and that the bridge has not met goes before it, so that the ledger holds
     /// both in the order in which they are decided.
     /// - Returns: the entries, in their order.
-    private static func take(
-        _ signal: Signal, delivery: Int64, at now: Timestamp, in store: some StoreTransaction
-    ) throws -> [LedgerEntry] {
+    private static func take(_ waiting: WaitingSignal, in store: some StoreTransaction) throws -> [LedgerEntry] {
+        let (signal, now) = (waiting.signal, waiting.at)
         try store.lock([signal.uid])
         var entries: [LedgerEntry] = []
         if try !store.isMet(signal.uid), let row = try store.clip(signal.uid), let status = row.status,
@@ -72,8 +71,8 @@ public struct LedgerScript: Sendable {
             let seq = try store.insertSignal(adoption, delivery: nil, at: now)
             entries.append(LedgerEntry(seq: seq, at: now, signal: adoption))
         }
-        let seq = try store.insertSignal(signal, delivery: delivery, at: now)
-        entries.append(LedgerEntry(seq: seq, at: now, signal: signal, delivery: String(delivery)))
+        let seq = try store.insertSignal(signal, delivery: waiting.delivery, at: now)
+        entries.append(LedgerEntry(seq: seq, at: now, signal: signal, delivery: String(waiting.delivery)))
         return entries
     }
 
@@ -83,17 +82,15 @@ public struct LedgerScript: Sendable {
         _ signal: Signal, delivery: Int64, at now: Timestamp, in store: some StoreTransaction
     ) throws {
         try store.lock([signal.uid])
-        for one in try store.takeWaiting(of: signal.uid) {
-            _ = try take(one.signal, delivery: one.delivery, at: one.at, in: store)
-        }
-        _ = try take(signal, delivery: delivery, at: now, in: store)
+        let again = WaitingSignal(delivery: delivery, at: now, signal: signal)
+        for one in try store.takeWaiting(of: signal.uid) + [again] { _ = try take(one, in: store) }
     }
 
     /// Puts the oldest signals that stay with their deliveries into the ledger, undecided.
     /// - Returns: how many.
     public static func takeWaiting(limit: Int, in store: some StoreTransaction) throws -> Int {
         let waiting = try store.takeWaiting(limit: limit)
-        for one in waiting { _ = try take(one.signal, delivery: one.delivery, at: one.at, in: store) }
+        for one in waiting { _ = try take(one, in: store) }
         return waiting.count
     }
 
@@ -109,9 +106,7 @@ public struct LedgerScript: Sendable {
     }
 
     private func decide(_ waiting: WaitingSignal, in store: some StoreTransaction) throws -> [LedgerEntry] {
-        try Self.take(waiting.signal, delivery: waiting.delivery, at: waiting.at, in: store).flatMap {
-            try decide($0, in: store)
-        }
+        try Self.take(waiting, in: store).flatMap { try decide($0, in: store) }
     }
 
     /// Takes a signal into the ledger and decides it, after what the clip's ledger already holds.

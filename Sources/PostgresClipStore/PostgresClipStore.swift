@@ -109,7 +109,7 @@ public final class PostgresClipStore: ClipStore {
     private func commit(_ batch: GroupCommitQueue.Batch) async throws -> [DeliveryReceipt] {
         let context = context(isReadOnly: false)
         return try await mapped("the delivery could not be stored") {
-            try await deliverySession.transaction(context) { try Self.record(batch.deliveries(), in: $0) }
+            try await deliverySession.transaction(context) { try Self.record(batch.map { $0 }, in: $0) }
         }
     }
 

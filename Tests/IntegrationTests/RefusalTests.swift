@@ -88,6 +88,19 @@ import WebhookReceiver
         }
     }
 
+    /// A bridge of the version before would go on writing as it is used to.
+    @Test func olderSchemaIsNotMigratedUnderABridge() async throws {
+        try await World.run(on: .sqlite) { world in
+            let bridge = try await world.bridge(try await world.sandbox())
+            #expect(try await world.run(["store", "migrate"]).status == 0)
+            _ = try await world.query("UPDATE clipbridge_meta SET value = 6 WHERE key = 'schema_version'")
+            let refused = try await world.run(["store", "migrate"])
+            #expect(refused.status == 69, "\(refused)")
+            #expect(try await world.query("SELECT value FROM clipbridge_meta WHERE key = 'schema_version'") == "6")
+            withExtendedLifetime(bridge) {}
+        }
+    }
+
     @Test func whyTheStoreIsNotReadyIsForOperatorsAlone() async throws {
         try await World.run(on: .sqlite) { world in
             let sandbox = try await world.sandbox()

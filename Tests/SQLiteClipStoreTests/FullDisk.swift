@@ -12,10 +12,10 @@ enum FullDisk {
     /// Logs whose paths begin with any of these can not be written.
     private static let full = NIOLockedValueBox<Set<String>>([])
 
-    static func isFull<Value>(at path: String, during body: () async throws -> Value) async rethrows -> Value {
+    static func isFull(at path: String, during body: () async throws -> Void) async rethrows {
         full.withLockedValue { _ = $0.insert(path) }
         defer { full.withLockedValue { _ = $0.remove(path) } }
-        return try await body()
+        try await body()
     }
 
     private static let logs = NIOLockedValueBox<[UInt: String]>([:])

@@ -156,6 +156,7 @@ import Testing
     }
 
     @Test func rowsOfATableThatWasMadeAnewAreAdopted() async throws {
+        try #require(FullDisk.isInstalled)
         try await withApplication { store, application in
             #expect(try await store.foreignWritesSinceLastCall())
             #expect(try await adopted(store) == 2)
@@ -170,6 +171,10 @@ import Testing
                         ALTER TABLE new RENAME TO "My Clips";
                         INSERT INTO "My Clips" ("Video UID", status) VALUES ('five', 'queued');
                         """)
+            }
+            // What notes new rows is put back as soon as that can be.
+            await FullDisk.isFull(at: application.path) {
+                await #expect(throws: StoreError.self) { try await store.foreignWritesSinceLastCall() }
             }
             #expect(try await store.foreignWritesSinceLastCall())
             #expect(try await adopted(store) == 1)

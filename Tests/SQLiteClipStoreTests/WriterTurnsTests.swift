@@ -103,6 +103,31 @@ struct WriterTurnsTests {
         }
     }
 
+    @Test("Others rest for half a second at most, however long one of them has written")
+    func restIsBounded() async {
+        let time = NIOLockedValueBox(ContinuousClock.now)
+        @Sendable func pass(_ milliseconds: Int) { time.withLockedValue { $0 += .milliseconds(milliseconds) } }
+        let timer = Gate()
+        let turns = WriterTurns(now: { time.withLockedValue { $0 } }, sleep: { _ in await timer.wait() })
+        @Sendable func writeDeliveries() async { await onThread { turns.write(deliveries: { 100 }) { pass(1) } } }
+        await turns.write { pass(2_000) }
+        await writeDeliveries()
+        let isDone = NIOLockedValueBox(false)
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                await turns.write {}
+                isDone.withLockedValue { $0 = true }
+            }
+            await eventually { turns.othersWaiting == 1 }
+            for _ in 0..<498 { await writeDeliveries() }
+            #expect(!isDone.withLockedValue { $0 })
+            await writeDeliveries()
+            await writeDeliveries()
+            await eventually { isDone.withLockedValue { $0 } }
+            timer.open()
+        }
+    }
+
     @Test("When deliveries have stopped coming, others wait for nothing but their turn")
     func quiet() async {
         let time = NIOLockedValueBox(ContinuousClock.now)

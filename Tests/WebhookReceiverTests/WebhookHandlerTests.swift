@@ -25,23 +25,16 @@ struct WebhookHandlerTests {
 
     @Test func answersComeInTheOrderOfTheRequests() async throws {
         let world = World()
-        let (begun, mayEnd) = (Gate(), Gate())
-        let router = Router()
-        router.get("/slow") { _, _ in
-            begun.open()
-            await mayEnd.wait()
-            return "slow"
-        }
-        router.get("/quick") { _, _ in "quick" }
-        let bodies = try await world.serve(router) { client in
+        let slow = SlowRoute()
+        let bodies = try await world.serve(slow.router) { client in
             try await client.connect { connection in
                 try await connection.send(
                     get("/slow") + post(ready, signature: world.signed(ready)) + get("/quick")
                         + post(queued, signature: world.signed(queued)))
-                await begun.wait()
+                await slow.begun.wait()
                 // What waits for the first answer is not begun.
                 #expect(world.ledger.calls == 0)
-                mayEnd.open()
+                slow.mayEnd.open()
                 var bodies: [String] = []
                 for _ in 0..<4 { bodies.append(try await connection.answer().body) }
                 return bodies
@@ -152,21 +145,15 @@ struct WebhookHandlerTests {
     /// Each is refused at once, when all of them are let go at once.
     @Test func crowdOfRefusalsBehindAnAnswerNeedsNoStack() async throws {
         let world = World()
-        let (begun, mayEnd) = (Gate(), Gate())
-        let router = Router()
-        router.get("/slow") { _, _ in
-            begun.open()
-            await mayEnd.wait()
-            return "slow"
-        }
+        let slow = SlowRoute()
         let count = 2_000
         let forged = "time=1800000000,sig1=\(String(repeating: "0", count: 64))"
-        let statuses = try await world.serve(router) { client in
+        let statuses = try await world.serve(slow.router) { client in
             try await client.connect { connection in
                 let one = post([], signature: forged)
                 try await connection.send(get("/slow") + String(repeating: one, count: count))
-                await begun.wait()
-                mayEnd.open()
+                await slow.begun.wait()
+                slow.mayEnd.open()
                 var statuses: [Int] = []
                 for _ in 0...count { statuses.append(try await connection.answer().status) }
                 return statuses

@@ -103,6 +103,23 @@ struct StillClock: WallClock {
     }
 }
 
+/// `/slow`, whose answer waits for the test, and `/quick`.
+struct SlowRoute: Sendable {
+    let begun = Gate()
+    let mayEnd = Gate()
+
+    var router: Router<BasicRequestContext> {
+        let router = Router()
+        router.get("/slow") { _, _ in
+            begun.open()
+            await mayEnd.wait()
+            return "slow"
+        }
+        router.get("/quick") { _, _ in "quick" }
+        return router
+    }
+}
+
 /// A receiver of its own for each test, behind a real server.
 struct World: Sendable {
     static let secret = "85011ed3a913c6ad5f9cf6c5573cc0a7"
