@@ -101,24 +101,35 @@ public final class SQLiteClipStore: ClipStore {
     ) async throws -> Value {
         try await mapped("the store could not be written") {
             try await self.turns.write {
-                let (value, change) = try await self.pool.write {
-                    try self.write(in: $0, logPagesMax: .others, body)
+                do {
+                    return try await self.attempt(body, usesSavepoints: false)
+                } catch is SQLiteTransaction.NeedsSavepoints {
+                    return try await self.attempt(body, usesSavepoints: true)
                 }
-                self.waiting.end(change)
-                return value
             }
         }
     }
 
-    private func write<Value>(
-        in database: Database, logPagesMax: LogPagesMax, _ body: (SQLiteTransaction) throws -> Value
-    ) throws -> (Value, WaitingDeliveries.Change) {
-        try database.execute(sql: "PRAGMA wal_autocheckpoint = \(logPagesMax.rawValue)")
-        return try transaction(in: database).run(body)
+    private func attempt<Value: Sendable>(
+        _ body: @Sendable @escaping (SQLiteTransaction) throws -> Value, usesSavepoints: Bool
+    ) async throws -> Value {
+        let (value, change) = try await pool.write {
+            try self.write(in: $0, logPagesMax: .others, usesSavepoints: usesSavepoints, body)
+        }
+        waiting.end(change)
+        return value
     }
 
-    private func transaction(in database: Database) -> SQLiteTransaction {
-        SQLiteTransaction(database: database, schema: schema, waiting: waiting)
+    private func write<Value>(
+        in database: Database, logPagesMax: LogPagesMax, usesSavepoints: Bool,
+        _ body: (SQLiteTransaction) throws -> Value
+    ) throws -> (Value, WaitingDeliveries.Change) {
+        try database.execute(sql: "PRAGMA wal_autocheckpoint = \(logPagesMax.rawValue)")
+        return try transaction(in: database, usesSavepoints: usesSavepoints).run(body)
+    }
+
+    private func transaction(in database: Database, usesSavepoints: Bool = false) -> SQLiteTransaction {
+        SQLiteTransaction(database: database, schema: schema, waiting: waiting, usesSavepoints: usesSavepoints)
     }
 
     public func record(
@@ -133,7 +144,7 @@ public final class SQLiteClipStore: ClipStore {
         do {
             return try turns.write(deliveries: \.count) {
                 let (receipts, change) = try pool.write { database in
-                    try write(in: database, logPagesMax: .deliveries) { transaction in
+                    try write(in: database, logPagesMax: .deliveries, usesSavepoints: false) { transaction in
                         try batch.map { try LedgerScript.record($0, in: transaction) }
                     }
                 }

@@ -8,15 +8,21 @@ import GRDB
 
 /// The store's rows within one SQLite transaction. Statements are prepared once for each connection.
 public struct SQLiteTransaction: StoreTransaction {
+    /// The application's table refuses a row, and a part of the statement may have been done already: `FAIL` keeps what
+    /// it has changed. Run again with savepoints, the refusal can be told from the rest.
+    struct NeedsSavepoints: Error {}
+
     let database: Database
     let schema: SQLiteSchema
     private let waiting: WaitingDeliveries
+    private let usesSavepoints: Bool
     private let news = News()
 
-    init(database: Database, schema: SQLiteSchema, waiting: WaitingDeliveries) {
+    init(database: Database, schema: SQLiteSchema, waiting: WaitingDeliveries, usesSavepoints: Bool) {
         self.database = database
         self.schema = schema
         self.waiting = waiting
+        self.usesSavepoints = usesSavepoints
     }
 
     private func execute(_ sql: String, _ arguments: StatementArguments = []) throws {
@@ -168,20 +174,18 @@ public struct SQLiteTransaction: StoreTransaction {
     ) throws -> String? {
         guard case .at(let status) = machine.position else { return "a clip needs a status" }
         let json = DetailsText.encode(patch)
-        do {
+        let refusal = try guarded {
             try execute(
                 "UPDATE \(schema.table.sql) SET status = ?, processing_details = \(Self.patched) "
                     + "WHERE \(schema.uidColumn.sql) = ?", [status.rawValue, json, uid.rawValue])
-            if database.changesCount == 0 {
-                try execute(
-                    "INSERT INTO \(schema.table.sql) (\(schema.uidColumn.sql), status, processing_details) "
-                        + "VALUES (?, ?, json_patch('{}', ?))", [uid.rawValue, status.rawValue, json])
-                // A trigger or a constraint of the application may say nothing.
-                guard database.changesCount == 1 else { return "the table leaves the row out" }
-            }
-        } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
-            return error.message ?? "a constraint forbids the row"
+            guard database.changesCount == 0 else { return }
+            try execute(
+                "INSERT INTO \(schema.table.sql) (\(schema.uidColumn.sql), status, processing_details) "
+                    + "VALUES (?, ?, json_patch('{}', ?))", [uid.rawValue, status.rawValue, json])
         }
+        if let refusal { return refusal }
+        // A trigger or a constraint of the application may say nothing.
+        guard database.changesCount == 1 else { return "the table leaves the row out" }
         try execute(
             """
             INSERT INTO clipbridge_clips (uid, status, failed_from, progress, created_at, updated_at, change_seq)
@@ -206,15 +210,13 @@ public struct SQLiteTransaction: StoreTransaction {
         _ uid: ClipUID, from: ClipStatus, machine: ClipStateMachine, patch: Details, at now: Timestamp
     ) throws -> Bool {
         guard case .at(let status) = machine.position else { return false }
-        do {
+        let refusal = try guarded {
             try execute(
                 "UPDATE \(schema.table.sql) SET status = ?, processing_details = \(Self.patched) "
                     + "WHERE \(schema.uidColumn.sql) = ? AND status = ?",
                 [status.rawValue, DetailsText.encode(patch), uid.rawValue, from.rawValue])
-        } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
-            return false
         }
-        guard database.changesCount == 1 else { return false }
+        guard refusal == nil, database.changesCount == 1 else { return false }
         try execute(
             """
             UPDATE clipbridge_clips SET status = ?, failed_from = ?, progress = ?, updated_at = ?, change_seq = ?
@@ -225,6 +227,36 @@ public struct SQLiteTransaction: StoreTransaction {
                 try next("change_seq"), uid.rawValue,
             ])
         return true
+    }
+
+    /// Runs statements that the application's table may refuse.
+    /// - Returns: the table's refusal, in words.
+    private func guarded(_ body: () throws -> Void) throws -> String? {
+        do {
+            if usesSavepoints {
+                try database.inSavepoint {
+                    try body()
+                    return .commit
+                }
+            } else {
+                try body()
+            }
+            return nil
+        } catch let error as DatabaseError where isRefusedRow(error) {
+            guard usesSavepoints else { throw NeedsSavepoints() }
+            return error.message ?? "the table refuses the row"
+        }
+    }
+
+    /// A constraint, or whatever a trigger or an index makes of the row, such as `malformed JSON`. SQLite gives the
+    /// same code to a trigger that speaks of a table which is not there at the moment, but then the statement can not
+    /// be prepared anew either.
+    private func isRefusedRow(_ error: DatabaseError) -> Bool {
+        switch error.resultCode {
+        case .SQLITE_CONSTRAINT, .SQLITE_MISMATCH, .SQLITE_TOOBIG: true
+        case .SQLITE_ERROR: error.sql.map { (try? database.makeStatement(sql: $0)) != nil } ?? false
+        default: false
+        }
     }
 
     /// The row's details with a merge patch (RFC 7396) applied by SQLite itself; what is no object is replaced.
@@ -259,17 +291,15 @@ public struct SQLiteTransaction: StoreTransaction {
     }
 
     public func clearRequest(uid: String) throws -> Bool {
-        do {
+        let refusal = try guarded {
             try execute(
                 """
                 UPDATE \(schema.table.sql)
                 SET processing_details = json_remove(processing_details, '$.requested_status', '$.status_request_time')
                 WHERE \(schema.uidColumn.sql) = ?
                 """, [uid])
-            return true
-        } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
-            return false
         }
+        return refusal == nil
     }
 
     public func foreignRowCount() throws -> Int {

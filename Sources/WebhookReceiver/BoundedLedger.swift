@@ -78,8 +78,9 @@ final class BoundedLedger: Sendable {
 
     private func endWaits() async {
         while let oldest = oldest() {
-            // A clock that is set meanwhile makes one wait longer, but not for ever.
-            let waited = min(max(clock.now() - oldest.since, .zero), timeLimit)
+            // A clock that is set back meanwhile makes a few wait longer: what it was set back by counts as waited.
+            let apart = clock.now() - oldest.since
+            let waited = min(max(apart, .zero - apart), timeLimit)
             do { try await clock.sleep(for: timeLimit - waited) } catch { return }
             oldest.answer.give(.failure(.timedOut))
         }

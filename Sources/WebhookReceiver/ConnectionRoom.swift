@@ -19,11 +19,30 @@ final class ConnectionRoom: Sendable {
 
     private struct State {
         var connections: [ObjectIdentifier: Connection] = [:]
+        /// Who waits since when, the longest first, also those for whom that is over.
+        var waits: CircularBuffer<(id: ObjectIdentifier, since: UInt64)> = []
         var lastEvent: UInt64 = 0
 
-        mutating func nextEvent() -> UInt64 {
+        mutating func wait(_ id: ObjectIdentifier) {
+            guard connections[id] != nil else { return }
             lastEvent += 1
-            return lastEvent
+            connections[id]?.waitingSince = lastEvent
+            waits.append((id, lastEvent))
+            // So that there are never many more than connections, and dropping one costs no more than adding it.
+            if waits.count > 2 * connections.count + 64 {
+                waits.removeAll { [connections] in connections[$0.id]?.waitingSince != $0.since }
+            }
+        }
+
+        mutating func removeLongestWaiting() -> (any Channel)? {
+            while let longest = waits.popFirst() {
+                guard let connection = connections[longest.id], connection.waitingSince == longest.since else {
+                    continue
+                }
+                connections[longest.id] = nil
+                return connection.channel
+            }
+            return nil
         }
     }
 
@@ -37,11 +56,11 @@ final class ConnectionRoom: Sendable {
 
     /// May close another connection.
     func opened(_ channel: any Channel) {
-        let longest = state.withLockedValue { state -> (any Channel)? in
-            let longest = state.connections.count >= connectionsMax ? Self.longestWaiting(state.connections) : nil
-            if let longest { state.connections[ObjectIdentifier(longest)] = nil }
-            state.connections[ObjectIdentifier(channel)] = Connection(
-                channel: channel, waitingSince: state.nextEvent())
+        let id = ObjectIdentifier(channel)
+        let longest = state.withLockedValue { state in
+            let longest = state.connections.count >= connectionsMax ? state.removeLongestWaiting() : nil
+            state.connections[id] = Connection(channel: channel)
+            state.wait(id)
             return longest
         }
         longest?.close(promise: nil)
@@ -54,22 +73,10 @@ final class ConnectionRoom: Sendable {
 
     /// All that it asked is answered.
     func waits(_ channel: any Channel) {
-        state.withLockedValue { state in
-            let event = state.nextEvent()
-            state.connections[ObjectIdentifier(channel)]?.waitingSince = event
-        }
+        state.withLockedValue { $0.wait(ObjectIdentifier(channel)) }
     }
 
     func closed(_ channel: any Channel) {
         state.withLockedValue { _ = $0.connections.removeValue(forKey: ObjectIdentifier(channel)) }
-    }
-
-    private static func longestWaiting(_ connections: [ObjectIdentifier: Connection]) -> (any Channel)? {
-        var longest: (channel: any Channel, since: UInt64)?
-        for connection in connections.values {
-            guard let since = connection.waitingSince, since < longest?.since ?? .max else { continue }
-            longest = (connection.channel, since)
-        }
-        return longest?.channel
     }
 }

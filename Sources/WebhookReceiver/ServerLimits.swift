@@ -85,6 +85,16 @@ package struct BridgeServer: Sendable {
             availableConnectionsDelegate: MaximumAvailableConnections(limits.connectionsMax, logger: logger)
         )
     }
+
+    /// How many connections are accepted before it is the open ones' turn. By NIO's default it is 4, and behind a crowd
+    /// that fills the backlog an honest sender would wait for hundreds of turns of a busy event loop.
+    private static let acceptedAtATime: UInt = 64
+
+    /// For `Application(…, onServerRunning:)`.
+    package func begin(on listener: any Channel) async {
+        // A listener that is gone already needs nothing.
+        try? await listener.setOption(.maxMessagesPerRead, value: Self.acceptedAtATime).get()
+    }
 }
 
 /// Hummingbird's connection, with deliveries taken out behind all that looks after requests in general.

@@ -21,37 +21,38 @@ enum FullDisk {
     private static let logs = NIOLockedValueBox<[UInt: String]>([:])
     // Never changed, and there is always one.
     private nonisolated(unsafe) static let system = unsafe sqlite3_vfs_find(nil)!
+    // Written before it is registered. In memory of their own, as this and the next: Swift 6.3 makes a global of such a
+    // C structure 4 bytes too small.
+    private nonisolated(unsafe) static let vfs = UnsafeMutablePointer<sqlite3_vfs>.allocate(capacity: 1)
     // Written with `logs` locked, before the first log is open.
-    private nonisolated(unsafe) static var methods = sqlite3_io_methods()
-    // Like `methods`.
-    private nonisolated(unsafe) static var systemMethods = sqlite3_io_methods()
-    // Written before it is registered.
-    private nonisolated(unsafe) static var vfs = unsafe sqlite3_vfs()
+    private nonisolated(unsafe) static let methods = UnsafeMutablePointer<sqlite3_io_methods>.allocate(capacity: 1)
+    // Like `methods`; nil until then.
+    private nonisolated(unsafe) static var systemMethods: UnsafePointer<sqlite3_io_methods>?
 
     /// Once, before a store is opened.
     static let isInstalled: Bool = {
-        unsafe vfs = system.pointee
-        unsafe vfs.xOpen = { _, path, file, flags, outFlags in
+        unsafe vfs.initialize(to: system.pointee)
+        unsafe vfs.pointee.xOpen = { _, path, file, flags, outFlags in
             let result = unsafe system.pointee.xOpen(system, path, file, flags, outFlags)
             guard result == SQLITE_OK, flags & SQLITE_OPEN_WAL != 0, let path = unsafe path, let file = unsafe file
             else { return result }
             unsafe replaceWrite(of: file, at: String(cString: path))
             return result
         }
-        return unsafe sqlite3_vfs_register(&vfs, 1) == SQLITE_OK
+        return unsafe sqlite3_vfs_register(vfs, 1) == SQLITE_OK
     }()
 
     private static func replaceWrite(of file: UnsafeMutablePointer<sqlite3_file>, at path: String) {
         logs.withLockedValue { opened in
             // All logs have the same methods.
-            if unsafe systemMethods.xWrite == nil {
-                unsafe systemMethods = file.pointee.pMethods.pointee
-                unsafe methods = systemMethods
-                unsafe methods.xWrite = { unsafe FullDisk.write($0, $1, $2, $3) }
+            if unsafe systemMethods == nil {
+                unsafe systemMethods = file.pointee.pMethods
+                unsafe methods.initialize(to: file.pointee.pMethods.pointee)
+                unsafe methods.pointee.xWrite = { unsafe FullDisk.write($0, $1, $2, $3) }
             }
             opened[UInt(bitPattern: file)] = path
         }
-        unsafe withUnsafePointer(to: &methods) { unsafe file.pointee.pMethods = $0 }
+        unsafe file.pointee.pMethods = UnsafePointer(methods)
     }
 
     private static func write(
@@ -59,6 +60,6 @@ enum FullDisk {
     ) -> Int32 {
         let path = logs.withLockedValue { $0[UInt(bitPattern: file)] } ?? ""
         if full.withLockedValue({ $0.contains { path.hasPrefix($0) } }) { return SQLITE_FULL }
-        return unsafe systemMethods.xWrite(file, bytes, count, offset)
+        return unsafe systemMethods?.pointee.xWrite(file, bytes, count, offset) ?? SQLITE_IOERR
     }
 }

@@ -263,6 +263,59 @@ import Testing
             })
     }
 
+    /// Nor does the row keep half of what was refused, as `FAIL` would have it.
+    @Test(arguments: [
+        "AFTER UPDATE ON clips WHEN new.cloudflare_uid = 'bad' BEGIN SELECT RAISE(ABORT, 'no'); END",
+        "AFTER UPDATE ON clips WHEN new.cloudflare_uid = 'bad' BEGIN SELECT RAISE(FAIL, 'no'); END",
+        "AFTER UPDATE ON clips WHEN new.cloudflare_uid = 'bad' BEGIN SELECT json_extract('{', '$.a'); END",
+    ])
+    func rowThatIsRefusedKeepsNoOtherFromItsDecision(trigger: String) async throws {
+        try await withStore { store, path in
+            let script = script
+            let clips = ["first", "bad", "last"].map { Signal(uid: ClipUID($0)!, source: .webhook, status: .queued) }
+            for clip in clips { _ = try await store.write { try script.submit(clip, registers: true, in: $0) } }
+            try await DatabaseQueue(path: path).write { try $0.execute(sql: "CREATE TRIGGER own \(trigger)") }
+            for (number, clip) in clips.enumerated() {
+                _ = try await store.record(
+                    NewDelivery(
+                        receivedAt: script.now, signedAt: script.now, signatureHeader: "h", body: [UInt8(number)],
+                        bodySHA256: [UInt8(number)], uid: clip.uid, outcome: .accepted,
+                        signal: Signal(uid: clip.uid, source: .webhook, status: .processing)))
+            }
+            let decided = try await store.write { try script.applyPending(limit: 9, in: $0) }
+            #expect(decided.map(\.outcome) == [.applied, .rejected, .applied])
+            #expect(try await store.read { try $0.clip(ClipUID("bad")!)?.status } == .queued)
+            #expect(try await store.write { try script.applyPending(limit: 9, in: $0) } == [])
+        }
+    }
+
+    /// A table that is being made anew refuses nothing.
+    @Test func triggerWithoutItsTableIsTriedAgain() async throws {
+        try await withStore { store, path in
+            let script = script
+            let uid = try #require(ClipUID("one"))
+            let queued = Signal(uid: uid, source: .webhook, status: .queued)
+            _ = try await store.write { try script.submit(queued, registers: true, in: $0) }
+            let application = try DatabaseQueue(path: path)
+            try await application.write {
+                try $0.execute(
+                    sql: """
+                        CREATE TABLE log (uid TEXT);
+                        CREATE TRIGGER own AFTER UPDATE ON clips BEGIN INSERT INTO log VALUES (new.cloudflare_uid); END
+                        """)
+            }
+            let processing = Signal(uid: uid, source: .webhook, status: .processing)
+            let ready = Signal(uid: uid, source: .webhook, status: .streamReady)
+            _ = try await store.write { try script.submit(processing, in: $0) }
+            try await application.write { try $0.execute(sql: "DROP TABLE log") }
+            await #expect(throws: StoreError.self) { try await store.write { try script.submit(ready, in: $0) } }
+            try await application.write { try $0.execute(sql: "CREATE TABLE log (uid TEXT)") }
+            let decisions = try await store.write { try script.submit(ready, in: $0) }
+            #expect(decisions.entry.outcome == .applied)
+            #expect(try await application.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM log") } == 1)
+        }
+    }
+
     @Test(arguments: [
         "CREATE TABLE clips (cloudflare_uid TEXT UNIQUE, status TEXT)",
         "CREATE TABLE clips (cloudflare_uid TEXT, status TEXT, processing_details TEXT)",

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ClipLifecycle
+import HTTPTypes
 import MetricsTestKit
 import NIOCore
 import Testing
@@ -369,6 +370,28 @@ struct WebhookReceiverTests {
         #expect(answer.status == 503)
         #expect(code(answer) == "store_unavailable")
         #expect(fixed.ledger.deliveries.count == 1)
+    }
+
+    /// One after the other they would each wait for the whole time again.
+    @Test func clockThatIsSetBackKeepsNobodyWaiting() async throws {
+        let (world, clock, gate) = (World(), ClockSetBack(), Gate())
+        world.ledger.hold(at: gate)
+        // Whatever fails, nothing may be held for ever.
+        defer { gate.open() }
+        let receiver = WebhookReceiver(
+            configuration: world.configuration, ledger: world.ledger, clock: clock, logger: World.logger, onStored: {})
+        let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
+            for number in 0..<4 {
+                let body = Array(#"{"uid":"clip\#(number)","status":{"state":"ready"}}"#.utf8)
+                let headers: HTTPFields = [.webhookSignature: world.signed(body)]
+                group.addTask { await receiver.receive(headers: headers, body: body).code }
+            }
+            try await until { world.ledger.calls == 4 }
+            clock.mayBegin.open()
+            return try await group.reduce(into: [Int]()) { $0.append($1) }
+        }
+        #expect(statuses == [503, 503, 503, 503])
+        #expect(clock.slept == [.seconds(10), .zero, .zero, .zero])
     }
 
     @Test func deliveriesBeyondTheQueueAreTurnedAway() async throws {

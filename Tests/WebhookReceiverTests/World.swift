@@ -103,6 +103,25 @@ struct StillClock: WallClock {
     }
 }
 
+/// A clock that somebody sets back by an hour during the first sleep, which begins when the test lets it.
+final class ClockSetBack: WallClock {
+    let mayBegin = Gate()
+    private let state = NIOLockedValueBox<(now: Timestamp, slept: [Duration])>((StillClock().time, []))
+
+    /// For how long, each time.
+    var slept: [Duration] { state.withLockedValue { $0.slept } }
+
+    func now() -> Timestamp { state.withLockedValue { $0.now } }
+
+    func sleep(for duration: Duration) async throws {
+        await mayBegin.wait()
+        state.withLockedValue { state in
+            state.now = state.now + (state.slept.isEmpty ? .seconds(-3_600) : duration)
+            state.slept.append(duration)
+        }
+    }
+}
+
 /// `/slow`, whose answer waits for the test, and `/quick`.
 struct SlowRoute: Sendable {
     let begun = Gate()
@@ -164,7 +183,10 @@ struct World: Sendable {
             router: router,
             server: server.builder,
             configuration: server.configuration(address: .hostname("127.0.0.1", port: 0), logger: Self.logger),
-            onServerRunning: { announce.yield($0.localAddress?.port ?? 0) },
+            onServerRunning: {
+                await server.begin(on: $0)
+                announce.yield($0.localAddress?.port ?? 0)
+            },
             logger: Self.logger
         )
         return try await withThrowingTaskGroup(of: Void.self) { group in

@@ -170,7 +170,10 @@ struct Bridge<Store: ClipStore>: Sendable {
             server: server.builder,
             configuration: server.configuration(
                 address: .hostname(settings.host, port: settings.port), logger: logger),
-            onServerRunning: { channel in await onServing(channel.localAddress?.port ?? settings.port) },
+            onServerRunning: { [settings] listener in
+                await server.begin(on: listener)
+                await onServing(listener.localAddress?.port ?? settings.port)
+            },
             logger: logger.at(least: .notice))
         var services = watches
         if let outgoing { services.append(.init(service: outgoing)) }
