@@ -185,7 +185,7 @@ public struct SQLiteTransaction: StoreTransaction {
         }
         if let refusal { return refusal }
         // A trigger or a constraint of the application may say nothing.
-        guard database.changesCount == 1 else { return "the table leaves the row out" }
+        guard database.changesCount > 0 else { return "the table leaves the row out" }
         try execute(
             """
             INSERT INTO clipbridge_clips (uid, status, failed_from, progress, created_at, updated_at, change_seq)
@@ -244,18 +244,24 @@ public struct SQLiteTransaction: StoreTransaction {
             return nil
         } catch let error as DatabaseError where isRefusedRow(error) {
             guard usesSavepoints else { throw NeedsSavepoints() }
+            // `ROLLBACK` leaves no transaction in which to go on.
+            guard database.isInsideTransaction else { throw error }
             return error.message ?? "the table refuses the row"
         }
     }
 
     /// A constraint, or whatever a trigger or an index makes of the row, such as `malformed JSON`. SQLite gives the
-    /// same code to a trigger that speaks of a table which is not there at the moment, but then the statement can not
-    /// be prepared anew either.
+    /// same code to what is not there at the moment, but a statement that speaks of it can mostly not be prepared anew
+    /// either; a virtual table finds out later.
     private func isRefusedRow(_ error: DatabaseError) -> Bool {
         switch error.resultCode {
-        case .SQLITE_CONSTRAINT, .SQLITE_MISMATCH, .SQLITE_TOOBIG: true
-        case .SQLITE_ERROR: error.sql.map { (try? database.makeStatement(sql: $0)) != nil } ?? false
-        default: false
+        case .SQLITE_CONSTRAINT, .SQLITE_MISMATCH, .SQLITE_TOOBIG: return true
+        case .SQLITE_ERROR:
+            guard let sql = error.sql, let message = error.message, !message.hasPrefix("no such "),
+                message != "SQL logic error"
+            else { return false }
+            return (try? database.makeStatement(sql: sql)) != nil
+        default: return false
         }
     }
 
@@ -455,9 +461,14 @@ public struct SQLiteTransaction: StoreTransaction {
     /// - Returns: also what has to be known once it is committed.
     func run<Value>(_ body: (SQLiteTransaction) throws -> Value) throws -> (Value, WaitingDeliveries.Change) {
         waiting.begin()
-        let value = try body(self)
-        try keepUndecided()
-        return (value, news.waiting)
+        do {
+            let value = try body(self)
+            try keepUndecided()
+            return (value, news.waiting)
+        } catch {
+            waiting.rolledBack()
+            throw error
+        }
     }
 
     /// Writes what was not decided by the transaction that inserted it.

@@ -26,15 +26,25 @@ final class WaitingDeliveries: Sendable {
         /// Nil until somebody asks.
         var ids: [ClipUID: [Int64]]?
         var isInTransaction = false
+        /// They were read within this transaction.
+        var areNew = false
     }
 
     private let state = NIOLockedValueBox(State())
 
-    /// A transaction begins. If the last one has not ended it failed, and ids may have been read within it.
+    /// A transaction begins. If the last one has not ended, nobody knows what has become of it.
     func begin() {
         state.withLockedValue { state in
             if state.isInTransaction { state.ids = nil }
-            state.isInTransaction = true
+            (state.isInTransaction, state.areNew) = (true, false)
+        }
+    }
+
+    /// The transaction has failed before its COMMIT.
+    func rolledBack() {
+        state.withLockedValue { state in
+            if state.areNew { state.ids = nil }
+            state.isInTransaction = false
         }
     }
 
@@ -59,7 +69,7 @@ final class WaitingDeliveries: Sendable {
         let found = try all().reduce(into: [ClipUID: [Int64]]()) { found, row in
             if let uid = ClipUID(row[1] as String) { found[uid, default: []].append(row[0]) }
         }
-        state.withLockedValue { $0.ids = found }
+        state.withLockedValue { ($0.ids, $0.areNew) = (found, true) }
         return found[uid] ?? []
     }
 }

@@ -18,8 +18,8 @@ package struct ServerLimits: Sendable, Equatable {
     /// For the other side to take so much of an answer that more can be sent.
     package var stallTimeLimit: Duration
     /// Open connections; more are not accepted and wait in the kernel's backlog until one closes. The event loop takes
-    /// several at a time from there, so the number may be passed by a few. From a sixteenth below it on, each new one
-    /// takes the place of the one that has waited the longest for its sender.
+    /// many at a time from there, so the number may be passed by a sixteenth. From a sixteenth below it on, each new
+    /// one takes the place of the one that has waited the longest for its sender.
     package var connectionsMax: Int
     /// Of name and value.
     package var headerFieldBytesMax: Int
@@ -88,12 +88,13 @@ package struct BridgeServer: Sendable {
 
     /// How many connections are accepted before it is the open ones' turn. By NIO's default it is 4, and behind a crowd
     /// that fills the backlog an honest sender would wait for hundreds of turns of a busy event loop.
-    private static let acceptedAtATime: UInt = 64
+    private static let acceptedAtATimeMax = 64
 
     /// For `Application(…, onServerRunning:)`.
     package func begin(on listener: any Channel) async {
         // A listener that is gone already needs nothing.
-        try? await listener.setOption(.maxMessagesPerRead, value: Self.acceptedAtATime).get()
+        let accepted = max(1, min(limits.connectionsMax / 16, Self.acceptedAtATimeMax))
+        try? await listener.setOption(.maxMessagesPerRead, value: UInt(accepted)).get()
     }
 }
 

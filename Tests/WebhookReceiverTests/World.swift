@@ -103,7 +103,7 @@ struct StillClock: WallClock {
     }
 }
 
-/// A clock that somebody sets back by an hour during the first sleep, which begins when the test lets it.
+/// A clock that somebody sets back during the first sleep, which begins when the test lets it.
 final class ClockSetBack: WallClock {
     let mayBegin = Gate()
     private let state = NIOLockedValueBox<(now: Timestamp, slept: [Duration])>((StillClock().time, []))
@@ -116,7 +116,7 @@ final class ClockSetBack: WallClock {
     func sleep(for duration: Duration) async throws {
         await mayBegin.wait()
         state.withLockedValue { state in
-            state.now = state.now + (state.slept.isEmpty ? .seconds(-3_600) : duration)
+            state.now = state.now + (state.slept.isEmpty ? .seconds(-5) : duration)
             state.slept.append(duration)
         }
     }
