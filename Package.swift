@@ -91,7 +91,7 @@ let package = Package(
             dependencies: [
                 "ClipLifecycle", "CloudflareStream", concurrencyHelpers, crypto, httpTypes, hummingbird,
                 hummingbirdCore,
-                logging, metrics, nioCore, nioHTTPTypes,
+                logging, metrics, nioCore, nioHTTP1, nioHTTPTypes, nioHTTPTypesHTTP1,
             ],
             swiftSettings: safe
         ),

@@ -84,14 +84,7 @@ struct AccessMiddleware<Context: RequestContext>: RouterMiddleware {
     }
 
     private static func isLoopback(authority: String) -> Bool {
-        let host: Substring
-        if authority.hasPrefix("[") {
-            host = authority.dropFirst().prefix { $0 != "]" }
-        } else {
-            host = authority.prefix { $0 != ":" }
-        }
-        return host.lowercased() == "localhost" || host == "::1"
-            || host.wholeMatch(of: /127\.\d{1,3}\.\d{1,3}\.\d{1,3}/) != nil
+        authority.lowercased().wholeMatch(of: /(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d*)?/) != nil
     }
 }
 

@@ -10,12 +10,11 @@ import NIOCore
 extension OperatorAPI {
     /// Server-Sent Events: each change of a clip from the client's last one on, or from now on.
     func streamEvents(_ request: Request) async throws -> Response {
-        let start: Int64
-        if let last = try request.lastEventID() {
-            start = last
-        } else {
-            start = try await store.read { try $0.lastChangeSeq() }
-        }
+        let last = try request.lastEventID()
+        let present = try await store.read { try $0.lastChangeSeq() }
+        // A number that is still to come is another store's, such as the one of before a restored backup: whoever has
+        // it knows nothing of this one.
+        let start = last.map { $0 > present ? 0 : $0 } ?? present
         let subscription = try events.subscribe(after: start)
         let stream = EventStream(subscription: subscription, clock: clock)
         let body = ResponseBody { writer in

@@ -220,17 +220,23 @@ public final class PostgresTransaction: StoreTransaction {
         guard case .at(let status) = machine.position else { return "a clip needs a status" }
         known[uid] = nil
         let table = [PostgresValue.text(uid.rawValue), .text(status.rawValue), .text(Self.jsonb(patch))]
+        var isWritten = false
         let refusal = try guarded {
             let updated = try self.execute(
                 "UPDATE \(self.schema.table.sql) AS c SET status = $2, "
                     + "processing_details = clipbridge_merge_patch(c.processing_details, $3) "
                     + "WHERE \(self.uidColumn) = $1", table)
-            guard updated.count == 0 else { return }
-            try self.execute(
+            isWritten = updated.count > 0
+            guard try !isWritten && !self.hasRow(uid.rawValue) else { return }
+            let inserted = try self.execute(
                 "INSERT INTO \(self.schema.table.sql) (\(self.schema.uidColumn.sql), status, processing_details) "
                     + "VALUES ($1, $2, clipbridge_merge_patch('{}', $3))", table)
+            // A trigger may have put it elsewhere.
+            isWritten = try inserted.count > 0 || self.hasRow(uid.rawValue)
         }
         if let refusal { return refusal }
+        // A trigger of the application may say nothing.
+        guard isWritten else { return "the table leaves the row out" }
         try execute(
             """
             INSERT INTO clipbridge_clips (uid, status, failed_from, progress, created_at, updated_at)
@@ -351,7 +357,14 @@ public final class PostgresTransaction: StoreTransaction {
                     + "WHERE \(self.uidColumn) = $1",
                 [.text(uid)])
         }
-        return refusal == nil
+        // A trigger of the application may say nothing, or put it back.
+        return try refusal == nil && !hasRow(uid, where: "c.\(PostgresSchema.asksForStatus)")
+    }
+
+    private func hasRow(_ uid: String, where condition: String = "true") throws -> Bool {
+        try execute(
+            "SELECT 1 FROM \(schema.table.sql) c WHERE \(uidColumn) = $1 AND \(condition)", [.text(uid)]
+        ).row != nil
     }
 
     public func foreignRowCount() throws -> Int {

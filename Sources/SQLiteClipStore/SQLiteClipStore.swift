@@ -65,7 +65,9 @@ public final class SQLiteClipStore: ClipStore {
         configuration.busyMode = .immediateError
         configuration.allowsUnsafeTransactions = true
         do {
-            let lock = try DatabaseQueue(path: path + "-lock", configuration: configuration)
+            // One file has one lock, by whatever links it is come to.
+            let file = URL(filePath: path).resolvingSymlinksInPath().path(percentEncoded: false)
+            let lock = try DatabaseQueue(path: file + "-lock", configuration: configuration)
             // An open exclusive transaction is a lock that the system itself drops with the process.
             try lock.inDatabase { try $0.execute(sql: "BEGIN EXCLUSIVE") }
             ownership.withLockedValue { $0 = lock }

@@ -160,6 +160,23 @@ struct SQLiteSchema: Sendable {
                 .unsuitableTable,
                 "the column \(uidColumn.sql) of the table \(table.sql) must be unique: add a unique index on it")
         }
+        let type = try String.fetchOne(
+            database, sql: "SELECT type FROM pragma_table_info(?, ?) WHERE name = ? COLLATE NOCASE",
+            arguments: [table.name, table.schema ?? "main", uidColumn.name])
+        guard Self.keepsTexts(type ?? "") else {
+            throw StoreError(
+                .unsuitableTable,
+                "the column \(uidColumn.sql) of the table \(table.sql) must be text, and is \(type ?? "none")"
+            )
+        }
+    }
+
+    /// Whether a column of that declared type has the affinity TEXT or none
+    /// (https://www.sqlite.org/datatype3.html#determination_of_column_affinity).
+    private static func keepsTexts(_ type: String) -> Bool {
+        let type = type.uppercased()
+        if type.contains("INT") { return false }
+        return type.isEmpty || ["CHAR", "CLOB", "TEXT", "BLOB"].contains { type.contains($0) }
     }
 
     // MARK: Migrations

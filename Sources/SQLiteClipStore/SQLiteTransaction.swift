@@ -178,7 +178,7 @@ public struct SQLiteTransaction: StoreTransaction {
             try execute(
                 "UPDATE \(schema.table.sql) SET status = ?, processing_details = \(Self.patched) "
                     + "WHERE \(schema.uidColumn.sql) = ?", [status.rawValue, json, uid.rawValue])
-            guard database.changesCount == 0 else { return }
+            guard try database.changesCount == 0 && !hasRow(uid.rawValue) else { return }
             try execute(
                 "INSERT INTO \(schema.table.sql) (\(schema.uidColumn.sql), status, processing_details) "
                     + "VALUES (?, ?, json_patch('{}', ?))", [uid.rawValue, status.rawValue, json])
@@ -280,7 +280,8 @@ public struct SQLiteTransaction: StoreTransaction {
             CROSS JOIN \(schema.table.sql) c ON c.\(schema.uidColumn.sql) = a.uid
             LEFT JOIN clipbridge_clips b ON b.uid = a.uid
             LEFT JOIN clipbridge_work w ON w.uid = b.uid
-            WHERE b.uid IS NULL AND NOT (\(schema.isForeign("c."))) AND a.uid > ? ORDER BY a.uid LIMIT ?
+            WHERE b.uid IS NULL AND NOT (\(schema.isForeign("c."))) AND typeof(a.uid) = 'text' AND a.uid > ?
+            ORDER BY a.uid LIMIT ?
             """, [after?.rawValue ?? "", limit]
         ).map(Self.clip)
     }
@@ -291,7 +292,7 @@ public struct SQLiteTransaction: StoreTransaction {
             SELECT \(schema.uidColumn.sql) AS uid,
                 CASE WHEN json_type(processing_details, '$.requested_status') = 'text'
                     THEN json_extract(processing_details, '$.requested_status') END AS word
-            FROM \(schema.table.sql) WHERE \(schema.asksForStatus) LIMIT ?
+            FROM \(schema.table.sql) WHERE \(schema.asksForStatus) AND typeof(\(schema.uidColumn.sql)) = 'text' LIMIT ?
             """, [limit]
         ).map { RequestingRow(uid: $0["uid"], requestedStatus: $0["word"]) }
     }
@@ -305,19 +306,27 @@ public struct SQLiteTransaction: StoreTransaction {
                 WHERE \(schema.uidColumn.sql) = ?
                 """, [uid])
         }
-        return refusal == nil
+        // A trigger of the application may say nothing, or put it back.
+        return try refusal == nil && !hasRow(uid, where: schema.asksForStatus)
+    }
+
+    private func hasRow(_ uid: String, where condition: String = "true") throws -> Bool {
+        try row("SELECT 1 FROM \(schema.table.sql) WHERE \(schema.uidColumn.sql) = ? AND \(condition)", [uid]) != nil
     }
 
     public func foreignRowCount() throws -> Int {
         Int(try number("SELECT count(*) FROM \(schema.table.sql) WHERE \(schema.isForeign(""))"))
     }
 
+    /// Of a column of the application's, which may hold anything, also bytes that are no text.
+    private static func text(_ value: DatabaseValue) -> String? { String.fromDatabaseValue(value) }
+
     private static func clip(_ row: Row) throws -> ClipRecord {
-        guard let uid = ClipUID(row[0] as String) else {
-            throw StoreError(.corrupt, "the row \"\(row[0] as String)\" has no valid uid")
+        guard let uid = text(row[0]).flatMap({ ClipUID($0) }) else {
+            throw StoreError(.corrupt, "the row \"\(row[0] as DatabaseValue)\" has no valid uid")
         }
         return ClipRecord(
-            uid: uid, statusWord: row[1], detailsText: row[2],
+            uid: uid, statusWord: text(row[1]), detailsText: text(row[2]),
             failedFrom: (row[4] as String?).flatMap(ClipStatus.init(rawValue:)), progress: row[5] ?? 0,
             createdAt: Timestamp(milliseconds: row[6] ?? 0), updatedAt: Timestamp(milliseconds: row[7] ?? 0),
             changeSeq: row[8] ?? 0, work: try work(row, from: 9, uid: uid), isMet: row[3] as String? != nil)

@@ -5,6 +5,7 @@ package import Hummingbird
 package import HummingbirdCore
 package import Logging
 import NIOCore
+import NIOHTTPTypesHTTP1
 
 /// What bounds connections and requests, whoever opens and sends them.
 package struct ServerLimits: Sendable, Equatable {
@@ -115,6 +116,8 @@ private struct BridgeChannel: ServerChildChannel {
                 .recvAllocator,
                 value: AdaptiveRecvByteBufferAllocator(minimum: 1_024, initial: 2_048, maximum: Self.bytesAtATime))
             let pipeline = channel.pipeline.syncOperations
+            let codec = try pipeline.handler(type: HTTP1ToHTTPServerCodec.self)
+            try pipeline.addHandler(HTTP10Handler(), position: .before(codec))
             let last = try pipeline.handler(type: HTTPConnectionStateHandler.self)
             try pipeline.addHandler(WebhookHandler(receiver: receiver), position: .after(last))
             return value

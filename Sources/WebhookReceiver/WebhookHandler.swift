@@ -94,8 +94,10 @@ final class WebhookHandler: ChannelDuplexHandler, RemovableChannelHandler {
         switch (phase, arrived) {
         case (.passing, .part(.head(let request))) where Self.isDelivery(request):
             begin(request, context: context)
-        case (.passing(let unanswered), .part(.head)):
+        case (.passing(let unanswered), .part(.head(let request))):
             phase = .passing(unanswered: unanswered + 1)
+            // Behind another one's answer it would be taken for a part of it.
+            if unanswered == 0, Wishes(request.headerFields).awaitsContinue { sendContinue(context: context) }
             pass(arrived, context: context)
         case (.receiving(let arrival), .part(.end)):
             complete(arrival, context: context)
@@ -133,13 +135,37 @@ final class WebhookHandler: ChannelDuplexHandler, RemovableChannelHandler {
     // MARK: Deliveries
 
     private func begin(_ request: HTTPRequest, context: ChannelHandlerContext) {
-        closesAfterAnswer = request.headerFields[.connection]?.lowercased() == "close"
+        let wishes = Wishes(request.headerFields)
+        closesAfterAnswer = wishes.closes
         do throws(WebhookReceiver.Refusal) {
             phase = .receiving(try receiver.begin(request.headerFields))
+            if wishes.awaitsContinue { sendContinue(context: context) }
         } catch {
             phase = .refused
             send(error.answer, context: context)
         }
+    }
+
+    /// What a head says of its connection.
+    private struct Wishes {
+        var closes = false
+        var awaitsContinue = false
+
+        /// Once through all is less than the index that is made for looking one up.
+        init(_ headers: HTTPFields) {
+            for field in headers {
+                switch field.name {
+                case .connection: closes = field.value.lowercased() == "close"
+                case .expect: awaitsContinue = field.value.lowercased() == "100-continue"
+                default: break
+                }
+            }
+        }
+    }
+
+    /// The sender keeps its body until it hears this (RFC 9110, 10.1.1).
+    private func sendContinue(context: ChannelHandlerContext) {
+        context.writeAndFlush(wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
     }
 
     private func add(_ bytes: ByteBuffer, context: ChannelHandlerContext) {

@@ -13,6 +13,8 @@ import Testing
             #expect(nothing.status == 64 && nothing.error.contains("USAGE: clipbridge"))
             for arguments in [
                 ["serve", "--no-such-option"], ["no-such-command"], ["demo", "--clips", "0"], ["replay"],
+                ["clips", "show", ""], ["clips", "explain", "a/b"], ["signal", "", "queued"],
+                ["clips", "list", "--server", "nope"],
             ] {
                 let wrong = try await world.run(arguments)
                 #expect(wrong.status == 64 && wrong.error.contains("Usage"), "\(arguments): \(wrong.error)")
@@ -28,6 +30,15 @@ import Testing
             }
             let version = try await world.run(["--version"])
             #expect(version.status == 0 && version.output.contains("."))
+        }
+    }
+
+    @Test func fileThatIsNotThereIsNotMade() async throws {
+        try await World.run(on: .sqlite) { world in
+            let path = world.path("none.sqlite")
+            let refused = try await world.run(["store", "verify", "--database-url", "sqlite:\(path)"])
+            #expect(refused.status == 1 && refused.error.contains("is not there"), "\(refused.error)")
+            #expect(!FileManager.default.fileExists(atPath: path))
         }
     }
 

@@ -28,7 +28,8 @@ import Testing
         ("CLIPBRIDGE_AUTO_MP4", "perhaps"), ("CLIPBRIDGE_UNKNOWN_CLIPS", "ask"),
         ("CLIPBRIDGE_R2_KEY", "videos/one.mp4"),
         ("CLIPBRIDGE_LOG_LEVEL", "loud"), ("CLIPBRIDGE_DOWNLOAD_HOSTS", "http://a b"), ("R2_ENDPOINT", "somewhere"),
-        ("R2_BUCKET_NAME", "UPPER CASE"), ("CLIPBRIDGE_CLIPS_TABLE", "a;b"), ("CLIPBRIDGE_MAX_TRANSFERS", "0"),
+        ("R2_BUCKET_NAME", "UPPER CASE"), ("CLIPBRIDGE_CLIPS_TABLE", "a;b"),
+        ("CLIPBRIDGE_UID_COLUMN", "status"), ("CLIPBRIDGE_MAX_TRANSFERS", "0"),
     ])
     func wrongValueNamesItselfAndWhatIsAccepted(name: String, value: String) async throws {
         try await expectRefusal([name, "\"\(value)\"", "accepted is"], [], [name: value])
@@ -65,6 +66,38 @@ import Testing
             ["CLOUDFLARE_API_TOKEN_FILE", "\"/nowhere/token\""], [],
             ["CLOUDFLARE_API_TOKEN_FILE": "/nowhere/token"], without: "CLOUDFLARE_API_TOKEN")
         try await expectRefusal(["--config", "\"/nowhere/settings\""], ["--config", "/nowhere/settings"])
+    }
+
+    /// As an editor on Windows writes it.
+    @Test func fileMayHaveAnyLineEndsAndAByteOrderMark() async throws {
+        try await World.run { world in
+            let file = world.path("settings")
+            let lines = ["\u{FEFF}CLIPBRIDGE_PORT=1234", "# a comment", "", " CLIPBRIDGE_HOST = localhost ", ""]
+            try lines.joined(separator: "\r\n").write(toFile: file, atomically: true, encoding: .utf8)
+            let shown = try await world.run(["config", "--config", file], [:])
+            #expect(shown.status == 0, "\(shown.error)")
+            #expect(shown.output.contains("1234") && shown.output.contains("localhost"), "\(shown.output)")
+        }
+    }
+
+    /// What is not read may be a token, without which a door is open; and it may be a secret.
+    @Test func lineThatIsNotReadIsNamedButNotShown() async throws {
+        try await World.run { world in
+            for line in ["CLIPBRIDGE_ADMIN_TOKEN hunter2", "export CLIPBRIDGE_ADMIN_TOKEN=hunter2", "=hunter2"] {
+                let file = world.path("settings")
+                try "CLIPBRIDGE_PORT=1234\n\(line)\n".write(toFile: file, atomically: true, encoding: .utf8)
+                let refused = try await world.run(["config", "--config", file], [:])
+                #expect(refused.status == 78 && refused.error.contains("line 2"), "\(refused.error)")
+                #expect(!refused.error.contains("hunter2"))
+            }
+        }
+    }
+
+    @Test(arguments: ["999.1.1.1", "no.such.invalid"])
+    func hostThatIsNoneIsNamed(host: String) async throws {
+        try await expectRefusal(
+            ["CLIPBRIDGE_HOST", "\"\(host)\"", "accepted is"], ["--host", host, "--port", "0"],
+            ["CLIPBRIDGE_ADMIN_TOKEN": "token"])
     }
 
     @Test func exampleFileIsTheSettingsOwnTable() async throws {

@@ -66,7 +66,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "bridge.example.com", "127.0.0.1.example.com", "localhost.example.com:80", "10.0.0.1", "0.0.0.0:8787",
+        "", "bridge.example.com", "127.0.0.1.example.com", "localhost:80@example.com", "localhost.example.com:80",
+        "10.0.0.1", "0.0.0.0:8787",
         "[::2]:8787", "127.0.0.1x", "1270.0.0.1",
     ])
     func withoutATokenOtherHostsAreRefused(_ host: String) async throws {

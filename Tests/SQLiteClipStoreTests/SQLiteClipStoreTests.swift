@@ -83,6 +83,20 @@ import Testing
         }
     }
 
+    /// Also by another name: two owners would pay for a download twice.
+    @Test func fileHasOneOwnerByWhateverLink() async throws {
+        try await withStore { store, path in
+            try await store.takeOwnership()
+            try FileManager.default.createSymbolicLink(atPath: path + ".link", withDestinationPath: path)
+            let other = try SQLiteClipStore(
+                path: path + ".link", clipsTable: try #require(SQLName("clips")),
+                uidColumn: try #require(SQLName("cloudflare_uid")))
+            let error = await #expect(throws: StoreError.self) { try await other.takeOwnership() }
+            #expect(error?.code == .inUse)
+            try await other.close()
+        }
+    }
+
     // MARK: Adoption
 
     private static let application = """
@@ -225,6 +239,54 @@ import Testing
         }
     }
 
+    /// SQLite keeps anything in any column. Each of these rows is left alone or read as far as it can be.
+    @Test func bytesThatAreNoTextHarmNobody() async throws {
+        try await withApplication { store, application in
+            let script = script
+            try await application.write {
+                try $0.execute(
+                    sql: """
+                        INSERT INTO "My Clips" ("Video UID", status, processing_details) VALUES
+                            (x'f0e1d2c3', 'queued', '{"requested_status": "processing"}'), (x'61', 'queued', NULL),
+                            ('bytes', 'queued', x'cc0f4c6d696e653c68656c6c6f');
+                        UPDATE "My Clips" SET status = x'ff00', processing_details = x'ff00' WHERE "Video UID" = 'one'
+                        """)
+            }
+            _ = try await store.write { try script.adopt(after: nil, limit: 10, in: $0) }
+            #expect(try await store.write { try script.liftRequests(limit: 10, in: $0) } == [])
+            let bytes = try await store.read { try $0.clip(ClipUID("bytes")!) }
+            #expect(bytes?.isMet == true && bytes?.status == .queued)
+            #expect(try await store.read { try $0.clip(ClipUID("one")!)?.status } == nil)
+            #expect(try await store.read { try $0.clip(ClipUID("a")!) } == nil)
+            #expect(try await store.read { try $0.unmetClips(after: nil, limit: 10) } == [])
+        }
+    }
+
+    /// Nobody may be asked the same again and again, as fast as that goes.
+    @Test(arguments: [
+        "BEFORE UPDATE ON \"My Clips\" BEGIN SELECT RAISE(IGNORE); END",
+        """
+        AFTER UPDATE ON "My Clips" WHEN new.processing_details <> old.processing_details BEGIN
+            UPDATE "My Clips" SET processing_details = old.processing_details WHERE id = old.id;
+        END
+        """,
+    ])
+    func requestThatStaysIsNotLifted(trigger: String) async throws {
+        try await withApplication { store, application in
+            let script = script
+            _ = try await store.write { try script.adopt(after: nil, limit: 10, in: $0) }
+            try await application.write {
+                try $0.execute(
+                    sql: """
+                        UPDATE "My Clips" SET processing_details = '{"requested_status": "processing"}'
+                            WHERE "Video UID" = 'one';
+                        CREATE TRIGGER own \(trigger)
+                        """)
+            }
+            #expect(try await store.write { try script.liftRequests(limit: 10, in: $0) } == [])
+        }
+    }
+
     @Test func requestIsFoundByItsIndex() async throws {
         try await withApplication { _, application in
             let plan = try await application.read {
@@ -319,6 +381,8 @@ import Testing
     @Test(arguments: [
         "CREATE TABLE clips (cloudflare_uid TEXT UNIQUE, status TEXT)",
         "CREATE TABLE clips (cloudflare_uid TEXT, status TEXT, processing_details TEXT)",
+        "CREATE TABLE clips (cloudflare_uid INTEGER UNIQUE, status TEXT, processing_details TEXT)",
+        "CREATE TABLE clips (cloudflare_uid UUID UNIQUE, status TEXT, processing_details TEXT)",
     ])
     func unsuitableTableIsRefusedWithWords(_ sql: String) async throws {
         let error = await #expect(throws: StoreError.self) {

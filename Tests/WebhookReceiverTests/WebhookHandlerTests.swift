@@ -69,6 +69,54 @@ struct WebhookHandlerTests {
         #expect(text.contains("quickHTTP/1.1 400"))
     }
 
+    /// A sender that wants to be told before it sends its body.
+    @Test func bodyThatIsOfferedIsAskedFor() async throws {
+        let world = World()
+        let router = Router()
+        router.post("/echo") { request, _ in String(buffer: try await request.body.collect(upTo: 1_024)) }
+        let statuses = try await world.serve(router) { client in
+            try await client.connect { connection in
+                var statuses: [Int] = []
+                for head in [
+                    post(ready, signature: world.signed(ready), extra: "Expect: 100-continue\r\n"),
+                    "POST /echo HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\n"
+                        + "Content-Length: \(ready.count)\r\n\r\n" + String(decoding: ready, as: UTF8.self),
+                ] {
+                    try await connection.send(String(head.dropLast(ready.count)))
+                    statuses.append(try await connection.answer().status)
+                    try await connection.send(ready)
+                    statuses.append(try await connection.answer().status)
+                }
+                // What is refused by its head alone is not asked for.
+                let refused = post(ready, signature: "bad", extra: "Expect: 100-continue\r\n")
+                try await connection.send(String(refused.dropLast(ready.count)))
+                statuses.append(try await connection.answer().status)
+                return statuses
+            }
+        }
+        #expect(statuses == [100, 200, 100, 200, 401])
+    }
+
+    /// Its sender reads until then.
+    @Test func connectionOfHTTP10EndsWithItsAnswer() async throws {
+        let world = World()
+        let router = Router()
+        router.get("/quick") { _, _ in "quick" }
+        let texts = try await world.serve(router) { client in
+            var texts: [String] = []
+            for request in [get("/quick"), post(ready, signature: world.signed(ready))] {
+                texts.append(
+                    try await client.connect { connection in
+                        try await connection.send(request.replacing("HTTP/1.1", with: "HTTP/1.0"))
+                        return await connection.rest()
+                    })
+            }
+            return texts
+        }
+        #expect(texts[0].hasSuffix("\r\n\r\nquick"))
+        #expect(texts[1].hasSuffix(#"{"outcome":"accepted","delivery":"d1"}"#))
+    }
+
     @Test func refusalComesBeforeTheBody() async throws {
         let world = World()
         let statuses = try await world.run { client in

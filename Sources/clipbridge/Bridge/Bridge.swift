@@ -190,6 +190,9 @@ struct Bridge<Store: ClipStore>: Sendable {
         } catch let error as IOError {
             throw CommandFailure(
                 .unavailable, "port \(settings.port) of \(settings.host) can not be listened on: \(error)")
+        } catch let error where error is SocketAddressError || error is SocketAddressError.UnknownHost {
+            throw SettingsError(
+                SettingName.host.rawValue, "is \"\(settings.host)\"", accepts: "a name or an address of this machine")
         }
         await transport.stop()
         try await store.close()

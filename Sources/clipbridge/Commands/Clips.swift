@@ -50,11 +50,11 @@ struct Clips: AsyncParsableCommand {
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Shows a clip and its history.")
 
-        @Argument(help: "The clip's uid.") var uid: String
+        @Argument(help: "The clip's uid.", transform: clipUID) var uid: ClipUID
         @OptionGroup var server: ServerOptions
 
         func run() async throws {
-            let clip = try await server.client().get("/api/clips/\(pathSegment(uid))")
+            let clip = try await server.client().get("/api/clips/\(uid.rawValue)")
             Terminal.output(server.json ? JSONText.line(clip) : ClipText.card(clip))
         }
     }
@@ -63,11 +63,11 @@ struct Clips: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Says how a clip came to where it is, and what happens next.")
 
-        @Argument(help: "The clip's uid.") var uid: String
+        @Argument(help: "The clip's uid.", transform: clipUID) var uid: ClipUID
         @OptionGroup var server: ServerOptions
 
         func run() async throws {
-            let answer = try await server.client().get("/api/clips/\(pathSegment(uid))/explain")
+            let answer = try await server.client().get("/api/clips/\(uid.rawValue)/explain")
             Terminal.output(server.json ? JSONText.line(answer) : answer.objectValue?["text"]?.stringValue ?? "")
         }
     }
@@ -76,11 +76,11 @@ struct Clips: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Returns a clip in error to the status that it failed in.")
 
-        @Argument(help: "The clip's uid.") var uid: String
+        @Argument(help: "The clip's uid.", transform: clipUID) var uid: ClipUID
         @OptionGroup var server: ServerOptions
 
         func run() async throws {
-            let clip = try await server.client().post("/api/clips/\(pathSegment(uid))/retry")
+            let clip = try await server.client().post("/api/clips/\(uid.rawValue)/retry")
             Terminal.output(server.json ? JSONText.line(clip) : ClipText.row(clip))
         }
     }
@@ -88,12 +88,12 @@ struct Clips: AsyncParsableCommand {
     struct Register: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Tells the bridge of a clip.")
 
-        @Argument(help: "The clip's uid.") var uid: String
+        @Argument(help: "The clip's uid.", transform: clipUID) var uid: ClipUID
         @Option(help: "The status that it has already.", completion: .status) var status: String?
         @OptionGroup var server: ServerOptions
 
         func run() async throws {
-            var body: [String: JSONValue] = ["uid": .string(uid)]
+            var body: [String: JSONValue] = ["uid": .string(uid.rawValue)]
             if let status { body["status"] = .string(status) }
             let clip = try await server.client().post("/api/clips", .object(body))
             Terminal.output(server.json ? JSONText.line(clip) : ClipText.row(clip))
@@ -105,7 +105,7 @@ struct SignalCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "signal", abstract: "Asks for a status; exit code 1 when it is rejected.")
 
-    @Argument(help: "The clip's uid.") var uid: String
+    @Argument(help: "The clip's uid.", transform: clipUID) var uid: ClipUID
     @Argument(help: "The status to ask for.", completion: .status) var status: String
     @Option(help: "A JSON object to merge into processing_details.") var details: String?
     @OptionGroup var server: ServerOptions
@@ -118,7 +118,7 @@ struct SignalCommand: AsyncParsableCommand {
             }
             body["details"] = .object(object)
         }
-        let entry = try await server.client().post("/api/clips/\(pathSegment(uid))/signals", .object(body))
+        let entry = try await server.client().post("/api/clips/\(uid.rawValue)/signals", .object(body))
         let members = entry.objectValue ?? [:]
         let outcome = members["outcome"]?.stringValue ?? "undecided"
         if server.json {
@@ -186,4 +186,11 @@ enum ClipText {
         case let value?: JSONText.line(value)
         }
     }
+}
+
+private func clipUID(_ text: String) throws -> ClipUID {
+    guard let uid = ClipUID(text) else {
+        throw ValidationError("\"\(text)\" is no uid; accepted are 1 to 32 of 0-9, a-z, A-Z, _ and -")
+    }
+    return uid
 }

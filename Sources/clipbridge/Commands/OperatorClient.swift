@@ -18,8 +18,16 @@ struct ServerOptions: ParsableArguments {
     @Flag(help: "Print the API's own JSON.")
     var json = false
 
+    func validate() throws {
+        guard let server else { return }
+        let parts = URLComponents(string: server)
+        guard ["http", "https"].contains(parts?.scheme?.lowercased()), parts?.host?.isEmpty == false else {
+            throw ValidationError("--server is \"\(server)\"; accepted is an http or https URL")
+        }
+    }
+
     func settings() async throws -> Settings {
-        try Settings(try await RawSettings(flags: [:], configFile: configFile))
+        try Settings(RawSettings(flags: [:], configFile: configFile))
     }
 
     func client() async throws -> OperatorClient { try client(by: try await settings()) }

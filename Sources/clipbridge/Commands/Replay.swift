@@ -40,7 +40,7 @@ struct Replay: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let settings = try Settings(try await RawSettings(flags: [:], configFile: configFile))
+        let settings = try Settings(RawSettings(flags: [:], configFile: configFile))
         guard let secret = secret ?? settings.webhookSecrets.first else {
             throw SettingsError(
                 SettingName.cloudflareWebhookSecret.rawValue, "is not set", accepts: "a secret, or --secret")

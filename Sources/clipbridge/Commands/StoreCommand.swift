@@ -34,6 +34,7 @@ struct StoreCommand: AsyncParsableCommand {
         @OptionGroup var options: StoreOptions
 
         func run() async throws {
+            try await options.load().database.checkPresence()
             let store = try await options.open()
             try await store.checkReady()
             let result = try await LedgerVerification.run(on: store)
@@ -86,9 +87,7 @@ extension StoreCommand {
             let source = try Self.database(from, settings, "--from")
             let destination = try Self.database(to, settings, "--to")
             guard source != destination else { throw ValidationError("--from and --to name the same store") }
-            if case .sqlite(let path) = source, !FileManager.default.fileExists(atPath: path) {
-                throw CommandFailure(.failed, "the database \"\(path)\" is not there")
-            }
+            try source.checkPresence()
             func open(_ database: Database) throws -> any ClipStore {
                 try database.open(
                     clipsTable: settings.clipsTable, uidColumn: settings.uidColumn, logger: .silent)
@@ -152,6 +151,6 @@ struct StoreOptions: ParsableArguments {
             (.databaseURL, databaseURL), (.clipsTable, clipsTable), (.uidColumn, uidColumn),
         ]
         let flags = Dictionary(uniqueKeysWithValues: given.compactMap { name, value in value.map { (name, $0) } })
-        return try Settings(try await RawSettings(flags: flags, configFile: configFile))
+        return try Settings(RawSettings(flags: flags, configFile: configFile))
     }
 }

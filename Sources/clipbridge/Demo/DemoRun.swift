@@ -74,7 +74,7 @@ struct DemoRun: Sendable {
         environment[SettingName.spoolDirectory.rawValue] = "\(folder)/spool"
         // The sandbox's videos are as much faster as its clock.
         environment[SettingName.pollMin.rawValue] = "\(min(max(20, Int(2_000 / speed)), 60_000))ms"
-        return try Settings(try await RawSettings(flags: [:], environment: environment, configFile: nil))
+        return try Settings(RawSettings(flags: [:], environment: environment, configFile: nil))
     }
 
     // MARK: The road

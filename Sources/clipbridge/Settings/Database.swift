@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ClipStore
+import Foundation
 import Logging
 import PostgresClipStore
 import SQLiteClipStore
@@ -33,6 +34,12 @@ enum Database: Sendable, Equatable {
         case .sqlite: "SQLite"
         case .postgres: "PostgreSQL"
         }
+    }
+
+    /// - Throws: `CommandFailure` for a file that is not there: to open it would be to make it.
+    func checkPresence() throws {
+        guard case .sqlite(let path) = self, !FileManager.default.fileExists(atPath: path) else { return }
+        throw CommandFailure(.failed, "the database \"\(path)\" is not there")
     }
 
     /// Opens the file, or makes ready to connect.

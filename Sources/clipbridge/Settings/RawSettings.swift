@@ -3,7 +3,6 @@
 
 import Configuration
 import Foundation
-import SystemPackage
 
 /// The settings as texts: flag before environment before `--config` file before default.
 struct RawSettings: Sendable {
@@ -14,24 +13,38 @@ struct RawSettings: Sendable {
     init(
         flags: [SettingName: String], environment: [String: String] = ProcessInfo.processInfo.environment,
         configFile: String?
-    ) async throws(SettingsError) {
-        guard let configFile else {
-            self.init(flags: flags, environment: environment, file: nil)
-            return
-        }
-        do {
-            let file = try await EnvironmentVariablesProvider(environmentFilePath: FilePath(configFile))
-            self.init(flags: flags, environment: environment, file: file)
-        } catch {
-            throw SettingsError("--config", "\"\(configFile)\" can not be read", accepts: "a file of NAME=value lines")
-        }
+    ) throws(SettingsError) {
+        let given = Dictionary(uniqueKeysWithValues: flags.map { ($0.key.rawValue, $0.value) })
+        var sources = [given, environment]
+        if let configFile { sources.append(try Self.lines(of: configFile)) }
+        reader = ConfigReader(providers: sources.map { EnvironmentVariablesProvider(environmentVariables: $0) })
+        hasFlag = Set(flags.keys)
     }
 
-    init(flags: [SettingName: String], environment: [String: String], file: EnvironmentVariablesProvider?) {
-        let given = Dictionary(uniqueKeysWithValues: flags.map { ($0.key.rawValue, $0.value) })
-        let providers = [given, environment].map { EnvironmentVariablesProvider(environmentVariables: $0) }
-        reader = ConfigReader(providers: providers + [file].compactMap(\.self))
-        hasFlag = Set(flags.keys)
+    /// The last of several lines of one name counts. The library's own reader of such files takes one with CRLF for a
+    /// single line, and says nothing of lines that it can not use: a token that is not read leaves a door open.
+    private static func lines(of path: String) throws(SettingsError) -> [String: String] {
+        guard let content = try? String(contentsOfFile: path, encoding: .utf8) else {
+            throw SettingsError(
+                "--config", "\"\(path)\" can not be read", accepts: "a file of NAME=value lines in UTF-8")
+        }
+        let text =
+            content.unicodeScalars.first == "\u{FEFF}" ? Substring(content.unicodeScalars.dropFirst()) : content[...]
+        var values: [String: String] = [:]
+        for (index, line) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {
+            let line = line.trimmingCharacters(in: .whitespaces)
+            if line.isEmpty || line.hasPrefix("#") { continue }
+            let pair = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                .map { $0.trimmingCharacters(in: .whitespaces) }
+            guard pair.count == 2, pair[0].wholeMatch(of: /[A-Za-z_][A-Za-z0-9_]*/) != nil else {
+                // Without the line itself: it may hold a secret.
+                throw SettingsError(
+                    "--config", "\"\(path)\", line \(index + 1), is not read",
+                    accepts: "NAME=value, a comment with #, or nothing")
+            }
+            values[pair[0]] = pair[1]
+        }
+        return values
     }
 
     /// What was given; nil for nothing, which an empty text is too.

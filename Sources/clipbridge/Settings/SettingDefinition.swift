@@ -68,6 +68,7 @@ extension SettingName {
     static let definitions: [SettingDefinition] = allCases.map(\.definition)
 
     private static let durationWords = "seconds, or a number with ms, s, m, h or d"
+    private static let positiveDurationWords = "\(durationWords), above 0"
     private static let targetWords =
         "at most 16 https URLs without user and fragment, comma-separated; http for hosts in CLIPBRIDGE_NOTIFY_HOSTS"
     private static let sizeWords = "bytes, or a number with KiB, MiB, GiB, k, M or G"
@@ -163,26 +164,31 @@ extension SettingName {
                 accepts: Self.durationWords)
         case .pollMin:
             SettingDefinition(
-                name: self, preset: "2s", meaning: "shortest time between two inquiries", accepts: Self.durationWords)
+                name: self, preset: "2s", meaning: "shortest time between two inquiries",
+                accepts: Self.positiveDurationWords)
         case .pollMax:
             SettingDefinition(
-                name: self, preset: "60s", meaning: "longest time between two inquiries", accepts: Self.durationWords)
+                name: self, preset: "60s", meaning: "longest time between two inquiries",
+                accepts: Self.positiveDurationWords)
         case .mp4Deadline:
             SettingDefinition(
-                name: self, preset: "60m", meaning: "limit for an MP4 that was asked for", accepts: Self.durationWords)
+                name: self, preset: "60m", meaning: "limit for an MP4 that was asked for",
+                accepts: Self.positiveDurationWords)
         case .encodeDeadline:
             SettingDefinition(
-                name: self, preset: "24h", meaning: "limit for queued and processing", accepts: Self.durationWords)
+                name: self, preset: "24h", meaning: "limit for queued and processing",
+                accepts: Self.positiveDurationWords)
         case .uploadDeadline:
             SettingDefinition(
-                name: self, preset: "24h", meaning: "limit for the upload to Cloudflare", accepts: Self.durationWords)
+                name: self, preset: "24h", meaning: "limit for the upload to Cloudflare",
+                accepts: Self.positiveDurationWords)
         case .clipsTable:
             SettingDefinition(
                 name: self, preset: "clips", meaning: "table of the clips", accepts: "a table's name as written in SQL")
         case .uidColumn:
             SettingDefinition(
                 name: self, preset: "cloudflare_uid", meaning: "its column with the uid",
-                accepts: "a column's name as written in SQL")
+                accepts: "a column's name as written in SQL, other than status and processing_details")
         case .retention:
             SettingDefinition(
                 name: self, preset: "30d", meaning: "how long deliveries are kept", accepts: Self.durationWords)

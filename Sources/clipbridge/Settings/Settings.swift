@@ -86,7 +86,7 @@ struct Settings: Sendable {
         policy = try Self.policy(&check)
         webhookTolerance = try check.required(.webhookTolerance) { SettingValue.duration($0) }
         clipsTable = try check.required(.clipsTable) { SQLName($0) }
-        uidColumn = try check.required(.uidColumn) { SQLName($0).flatMap { $0.parts.count == 1 ? $0 : nil } }
+        uidColumn = try check.required(.uidColumn) { SQLName($0).flatMap { Self.isUIDColumn($0) ? $0 : nil } }
         retention = try check.required(.retention) { SettingValue.duration($0) }
         outgoing = try OutgoingSettings(&check)
         logLevel = try check.required(.logLevel) { Logger.Level(rawValue: $0.lowercased()) }
@@ -115,6 +115,10 @@ struct Settings: Sendable {
                 accepts: "at most the longest time")
         }
         return policy
+    }
+
+    private static func isUIDColumn(_ name: SQLName) -> Bool {
+        name.parts.count == 1 && !["status", "processing_details"].contains(name.name.lowercased())
     }
 
     private static func positive(_ text: String) -> Duration? {

@@ -130,7 +130,7 @@ struct SettingsOptions: ParsableArguments {
 
     /// The settings in force.
     func load() async throws(SettingsError) -> Settings {
-        try Settings(try await RawSettings(flags: flags, configFile: configFile))
+        try Settings(RawSettings(flags: flags, configFile: configFile))
     }
 }
 

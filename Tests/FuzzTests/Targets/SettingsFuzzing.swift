@@ -25,7 +25,7 @@ enum SettingsFuzzing {
 
     private static func read(_ variables: [String: String]) -> Result<Settings, SettingsError> {
         Result { () throws(SettingsError) in
-            try Settings(RawSettings(flags: [:], environment: variables, file: nil))
+            try Settings(RawSettings(flags: [:], environment: variables, configFile: nil))
         }
     }
 
