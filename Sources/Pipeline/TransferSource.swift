@@ -50,7 +50,7 @@ struct ClipSource: TransferSource {
             let url = plain.replacingOccurrences(of: "/\(uid)/", with: "/\(token)/")
             return SourceLocation(url: url, storedURL: stored, isPrivate: true)
         } catch {
-            throw TransferStop(error)
+            throw error.code == .notFound ? .failed(.videoMissing(uid)) : TransferStop(error)
         }
     }
 

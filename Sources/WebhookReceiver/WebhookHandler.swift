@@ -151,7 +151,7 @@ final class WebhookHandler: ChannelDuplexHandler, RemovableChannelHandler {
         var closes = false
         var awaitsContinue = false
 
-        /// Once through all is less than the index that is made for looking one up.
+        /// Once through all is less than a look for each.
         init(_ headers: HTTPFields) {
             for field in headers {
                 switch field.name {

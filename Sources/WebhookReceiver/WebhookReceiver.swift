@@ -117,7 +117,7 @@ package struct WebhookReceiver: Sendable {
     /// What can be told from the head alone.
     func begin(_ headers: HTTPFields) throws(Refusal) -> Arrival {
         var (length, values, traceparent): (Int, [String], String?) = (0, [], nil)
-        // Once through all is less than the index that is made for looking one up.
+        // Once through all is less than a look for each.
         for field in headers {
             switch field.name {
             case .contentLength: length = Int(field.value) ?? 0

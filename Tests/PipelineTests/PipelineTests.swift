@@ -152,8 +152,11 @@ private let api = "https://api.test/v4/accounts/acc/stream"
 
     @Test func videoThatIsGoneStopsTheClip() async throws {
         let world = try World { _ in json(404, "null") }
-        for action in [Action.requestMP4, .checkMP4] {
-            let failure = try #require(await world.perform(request(uid(1), action, .waitForMP4))?.failure)
+        let steps: [(Action, ClipStatus)] = [
+            (.requestMP4, .waitForMP4), (.checkMP4, .waitForMP4), (.transfer, .mp4Downloading),
+        ]
+        for (action, status) in steps {
+            let failure = try #require(await world.perform(request(uid(1), action, status))?.failure)
             #expect(failure.code == "video_missing")
             #expect(!failure.isRetryable)
         }
