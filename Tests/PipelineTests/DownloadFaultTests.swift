@@ -4,6 +4,7 @@
 import BridgeTesting
 import ClipLifecycle
 import Foundation
+import HTTPTypes
 import OutboundHTTP
 import Pipeline
 import Sandbox
@@ -36,7 +37,8 @@ import Testing
 
     @Test func stallEndsByTheLowSpeedLimitAndIsResumed() async throws {
         try await TransferWorld.run(["route=mp4,kind=stall,after=3MiB,count=1"]) { world, request in
-            Self.shorten(&request)
+            // Only the one that stalls: a busy machine may need a second for what goes on.
+            if request.headers[.range] == nil { Self.shorten(&request) }
         } _: { world in
             let bytes = 4 * Self.mebibyte
             let transfer = try await world.ready(bytes)
