@@ -97,6 +97,13 @@ struct SQLiteSchema: Sendable {
             """
     }
 
+    /// True for a row whose uid can be read: SQLite keeps anything in any column, and some of its functions see a text
+    /// only as far as its first zero byte.
+    func hasText(_ row: String) -> String {
+        let uid = "\(row)\(uidColumn.sql)"
+        return "typeof(\(uid)) = 'text' AND \(uid) NOT GLOB '*[^ -~]*' AND instr(CAST(\(uid) AS BLOB), x'00') = 0"
+    }
+
     static let statusList = ClipStatus.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
 
     /// Has the table itself note the rows that other programs insert, also while no bridge runs.

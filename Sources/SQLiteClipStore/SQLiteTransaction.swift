@@ -280,7 +280,7 @@ public struct SQLiteTransaction: StoreTransaction {
             CROSS JOIN \(schema.table.sql) c ON c.\(schema.uidColumn.sql) = a.uid
             LEFT JOIN clipbridge_clips b ON b.uid = a.uid
             LEFT JOIN clipbridge_work w ON w.uid = b.uid
-            WHERE b.uid IS NULL AND NOT (\(schema.isForeign("c."))) AND typeof(a.uid) = 'text' AND a.uid > ?
+            WHERE b.uid IS NULL AND NOT (\(schema.isForeign("c."))) AND \(schema.hasText("c.")) AND a.uid > ?
             ORDER BY a.uid LIMIT ?
             """, [after?.rawValue ?? "", limit]
         ).map(Self.clip)
@@ -292,7 +292,7 @@ public struct SQLiteTransaction: StoreTransaction {
             SELECT \(schema.uidColumn.sql) AS uid,
                 CASE WHEN json_type(processing_details, '$.requested_status') = 'text'
                     THEN json_extract(processing_details, '$.requested_status') END AS word
-            FROM \(schema.table.sql) WHERE \(schema.asksForStatus) AND typeof(\(schema.uidColumn.sql)) = 'text' LIMIT ?
+            FROM \(schema.table.sql) WHERE \(schema.asksForStatus) AND \(schema.hasText("")) LIMIT ?
             """, [limit]
         ).map { RequestingRow(uid: $0["uid"], requestedStatus: $0["word"]) }
     }
@@ -307,7 +307,7 @@ public struct SQLiteTransaction: StoreTransaction {
                 """, [uid])
         }
         // A trigger of the application may say nothing, or put it back.
-        return try refusal == nil && !hasRow(uid, where: schema.asksForStatus)
+        return try refusal == nil && database.changesCount > 0 && !hasRow(uid, where: schema.asksForStatus)
     }
 
     private func hasRow(_ uid: String, where condition: String = "true") throws -> Bool {
@@ -319,7 +319,9 @@ public struct SQLiteTransaction: StoreTransaction {
     }
 
     /// Of a column of the application's, which may hold anything, also bytes that are no text.
-    private static func text(_ value: DatabaseValue) -> String? { String.fromDatabaseValue(value) }
+    private static func text(_ value: DatabaseValue) -> String? {
+        if case .string(let text) = value.storage { text } else { nil }
+    }
 
     private static func clip(_ row: Row) throws -> ClipRecord {
         guard let uid = text(row[0]).flatMap({ ClipUID($0) }) else {
@@ -550,7 +552,8 @@ public struct SQLiteTransaction: StoreTransaction {
         return try rows(
             """
             SELECT uid FROM (
-                SELECT * FROM (SELECT \(uid) AS uid FROM \(schema.table.sql) WHERE \(uid) > ?1 ORDER BY \(uid) LIMIT ?2)
+                SELECT * FROM (SELECT \(uid) AS uid FROM \(schema.table.sql)
+                    WHERE \(uid) > ?1 AND \(schema.hasText("")) ORDER BY \(uid) LIMIT ?2)
                 UNION
                 SELECT * FROM (SELECT DISTINCT uid FROM clipbridge_signals WHERE uid > ?1 ORDER BY uid LIMIT ?2)
                 UNION

@@ -248,6 +248,8 @@ import Testing
                     sql: """
                         INSERT INTO "My Clips" ("Video UID", status, processing_details) VALUES
                             (x'f0e1d2c3', 'queued', '{"requested_status": "processing"}'), (x'61', 'queued', NULL),
+                            (CAST(x'616200' AS TEXT), 'queued', '{"requested_status": "processing"}'),
+                            (CAST(x'ff' AS TEXT), 'queued', NULL),
                             ('bytes', 'queued', x'cc0f4c6d696e653c68656c6c6f');
                         UPDATE "My Clips" SET status = x'ff00', processing_details = x'ff00' WHERE "Video UID" = 'one'
                         """)
@@ -259,6 +261,10 @@ import Testing
             #expect(try await store.read { try $0.clip(ClipUID("one")!)?.status } == nil)
             #expect(try await store.read { try $0.clip(ClipUID("a")!) } == nil)
             #expect(try await store.read { try $0.unmetClips(after: nil, limit: 10) } == [])
+            #expect(try await store.read { try $0.clip(ClipUID("ab")!) } == nil)
+            let uids = try await store.read { try $0.uids(after: nil, limit: 100) }
+            #expect(uids.contains("bytes") && !uids.contains("a") && !uids.contains("ab"))
+            #expect(try await store.read { try $0.uids(after: uids.last, limit: 100) } == [])
         }
     }
 
