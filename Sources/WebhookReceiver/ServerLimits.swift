@@ -88,8 +88,8 @@ package struct BridgeServer: Sendable {
     }
 
     /// How many connections are accepted before it is the open ones' turn. By NIO's default it is 4, and behind a crowd
-    /// that fills the backlog an honest sender would wait for hundreds of turns of a busy event loop.
-    private static let acceptedAtATimeMax = 64
+    /// the backlog overflows: an honest sender then tries again after 1 s, and after 3 s.
+    private static let acceptedAtATimeMax = 256
 
     /// For `Application(…, onServerRunning:)`.
     package func begin(on listener: any Channel) async {
