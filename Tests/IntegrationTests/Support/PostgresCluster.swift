@@ -107,7 +107,9 @@ final class PostgresCluster: Sendable {
         let program = ["/usr/sbin/pgbouncer", "\(folder)/pooler.ini"]
         let running =
             getuid() == 0
-            ? try world.start(["-u", "postgres", "--"] + program, of: "/usr/sbin/runuser")
+            // Not runuser, which stays between and would be killed in its place.
+            ? try world.start(
+                ["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"] + program, of: "/usr/bin/setpriv")
             : try world.start(Array(program.dropFirst()), of: program[0])
         let url = "postgres://clipbridge@127.0.0.1:\(port)/postgres"
         try await until("the pooler") {
