@@ -99,7 +99,7 @@ struct SQLiteSchema: Sendable {
 
     /// True for a row whose uid can be read: SQLite keeps anything in any column, and some of its functions see a text
     /// only as far as its first zero byte.
-    func hasText(_ row: String) -> String {
+    func hasReadableUID(_ row: String) -> String {
         let uid = "\(row)\(uidColumn.sql)"
         return "typeof(\(uid)) = 'text' AND \(uid) NOT GLOB '*[^ -~]*' AND instr(CAST(\(uid) AS BLOB), x'00') = 0"
     }

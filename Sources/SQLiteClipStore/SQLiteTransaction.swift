@@ -280,7 +280,7 @@ public struct SQLiteTransaction: StoreTransaction {
             CROSS JOIN \(schema.table.sql) c ON c.\(schema.uidColumn.sql) = a.uid
             LEFT JOIN clipbridge_clips b ON b.uid = a.uid
             LEFT JOIN clipbridge_work w ON w.uid = b.uid
-            WHERE b.uid IS NULL AND NOT (\(schema.isForeign("c."))) AND \(schema.hasText("c.")) AND a.uid > ?
+            WHERE b.uid IS NULL AND NOT (\(schema.isForeign("c."))) AND \(schema.hasReadableUID("c.")) AND a.uid > ?
             ORDER BY a.uid LIMIT ?
             """, [after?.rawValue ?? "", limit]
         ).map(Self.clip)
@@ -292,7 +292,7 @@ public struct SQLiteTransaction: StoreTransaction {
             SELECT \(schema.uidColumn.sql) AS uid,
                 CASE WHEN json_type(processing_details, '$.requested_status') = 'text'
                     THEN json_extract(processing_details, '$.requested_status') END AS word
-            FROM \(schema.table.sql) WHERE \(schema.asksForStatus) AND \(schema.hasText("")) LIMIT ?
+            FROM \(schema.table.sql) WHERE \(schema.asksForStatus) AND \(schema.hasReadableUID("")) LIMIT ?
             """, [limit]
         ).map { RequestingRow(uid: $0["uid"], requestedStatus: $0["word"]) }
     }
@@ -553,7 +553,7 @@ public struct SQLiteTransaction: StoreTransaction {
             """
             SELECT uid FROM (
                 SELECT * FROM (SELECT \(uid) AS uid FROM \(schema.table.sql)
-                    WHERE \(uid) > ?1 AND \(schema.hasText("")) ORDER BY \(uid) LIMIT ?2)
+                    WHERE \(uid) > ?1 AND \(schema.hasReadableUID("")) ORDER BY \(uid) LIMIT ?2)
                 UNION
                 SELECT * FROM (SELECT DISTINCT uid FROM clipbridge_signals WHERE uid > ?1 ORDER BY uid LIMIT ?2)
                 UNION

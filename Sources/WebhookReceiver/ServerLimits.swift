@@ -104,7 +104,7 @@ private struct BridgeChannel: ServerChildChannel {
     let base: HTTP1Channel
     let receiver: WebhookReceiver
 
-    /// How much is read from a connection before it is the next one's turn: hundreds of small requests, which take
+    /// How much is read from a connection before it is the next one's turn: dozens of small requests, which take
     /// milliseconds. By NIO's defaults it is up to 1 MiB.
     private static let bytesAtATime = 4 << 10
 

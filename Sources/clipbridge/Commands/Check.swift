@@ -29,7 +29,7 @@ struct Check: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let settings = try await options.load()
+        let settings = try options.load()
         try Self.refuseMissing(settings)
         let credentials = try Credentials(settings)
         try settings.checkExposure()

@@ -24,7 +24,7 @@ struct Clips: AsyncParsableCommand {
         }
 
         func run() async throws {
-            let client = try await server.client()
+            let client = try server.client()
             var left = limit == 0 ? Int.max : limit
             var cursor: String?
             var clips: [JSONValue] = []

@@ -22,7 +22,7 @@ extension Clips {
         }
 
         func run() async throws {
-            let settings = try await server.settings()
+            let settings = try server.settings()
             let stream = try settings.streamClient()
             let bridge = dryRun ? nil : try server.client(by: settings)
             var tally = ImportTally(isShown: Terminal.isErrorTerminal && !dryRun)

@@ -15,7 +15,7 @@ extension Clips {
         @OptionGroup var server: ServerOptions
 
         func run() async throws {
-            let client = try await server.client()
+            let client = try server.client()
             do {
                 try await untilInterrupted { [json = server.json] in
                     var watch = ChangeWatch(client: client)

@@ -21,7 +21,7 @@ struct ConfigCommand: AsyncParsableCommand {
             Terminal.output(SettingsExample.text)
             return
         }
-        let settings = try await options.load()
+        let settings = try options.load()
         let shown = SettingName.allCases.map { ($0.rawValue, Self.shown($0, settings.values[$0])) }
         guard json else {
             for (name, value) in shown { Terminal.output("\(name)=\(value ?? "")") }

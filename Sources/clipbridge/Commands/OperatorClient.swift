@@ -19,18 +19,15 @@ struct ServerOptions: ParsableArguments {
     var json = false
 
     func validate() throws {
-        guard let server else { return }
-        let parts = URLComponents(string: server)
-        guard ["http", "https"].contains(parts?.scheme?.lowercased()), parts?.host?.isEmpty == false else {
-            throw ValidationError("--server is \"\(server)\"; accepted is an http or https URL")
-        }
+        guard let server, Settings.url(server) == nil else { return }
+        throw ValidationError("--server is \"\(server)\"; accepted is an http or https URL")
     }
 
-    func settings() async throws -> Settings {
+    func settings() throws -> Settings {
         try Settings(RawSettings(flags: [:], configFile: configFile))
     }
 
-    func client() async throws -> OperatorClient { try client(by: try await settings()) }
+    func client() throws -> OperatorClient { try client(by: settings()) }
 
     func client(by settings: Settings) throws -> OperatorClient {
         try OperatorClient(baseURL: server ?? settings.serverURL, token: settings.adminToken)

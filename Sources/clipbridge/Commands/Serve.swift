@@ -18,7 +18,7 @@ struct Serve: AsyncParsableCommand {
     @OptionGroup var options: SettingsOptions
 
     func run() async throws {
-        let settings = try await options.load()
+        let settings = try options.load()
         if reclaimWebhook { _ = try settings.neededWebhookTarget() }
         let logger = settings.makeLogger()
         // What is missing is told before a store is made.

@@ -16,7 +16,7 @@ struct StoreCommand: AsyncParsableCommand {
         @OptionGroup var options: StoreOptions
 
         func run() async throws {
-            let store = try await options.open()
+            let store = try options.open()
             // A bridge of the version before must not go on with a file that has moved on.
             if (try? await store.checkReady()) == nil { try await store.takeOwnership() }
             try await store.migrate()
@@ -34,8 +34,9 @@ struct StoreCommand: AsyncParsableCommand {
         @OptionGroup var options: StoreOptions
 
         func run() async throws {
-            try await options.load().database.checkPresence()
-            let store = try await options.open()
+            let settings = try options.load()
+            try settings.database.checkPresence()
+            let store = try settings.openStore(logger: .silent)
             try await store.checkReady()
             let result = try await LedgerVerification.run(on: store)
             try await store.close()
@@ -83,7 +84,7 @@ extension StoreCommand {
         }
 
         func run() async throws {
-            let settings = try await options.load()
+            let settings = try options.load()
             let source = try Self.database(from, settings, "--from")
             let destination = try Self.database(to, settings, "--to")
             guard source != destination else { throw ValidationError("--from and --to name the same store") }
@@ -144,9 +145,9 @@ struct StoreOptions: ParsableArguments {
     @Option(name: .customLong("clips-table"), help: .setting(.clipsTable)) var clipsTable: String?
     @Option(name: .customLong("uid-column"), help: .setting(.uidColumn)) var uidColumn: String?
 
-    func open() async throws -> any ClipStore { try await load().openStore(logger: .silent) }
+    func open() throws -> any ClipStore { try load().openStore(logger: .silent) }
 
-    func load() async throws -> Settings {
+    func load() throws -> Settings {
         let given: [(SettingName, String?)] = [
             (.databaseURL, databaseURL), (.clipsTable, clipsTable), (.uidColumn, uidColumn),
         ]

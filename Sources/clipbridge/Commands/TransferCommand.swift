@@ -40,7 +40,7 @@ struct TransferCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let settings = try await options.load()
+        let settings = try options.load()
         let storage = try Credentials.storage(settings)
         let totals = CounterTotals()
         // Before the engine makes its counters.

@@ -19,7 +19,7 @@ struct WebhookCommand: AsyncParsableCommand {
         @OptionGroup var options: SettingsOptions
 
         func run() async throws {
-            let settings = try await options.load()
+            let settings = try options.load()
             guard let webhook = try await settings.streamClient().webhook() else {
                 throw CommandFailure(.failed, "no webhook is subscribed: run clipbridge webhook subscribe")
             }
@@ -63,7 +63,7 @@ struct WebhookCommand: AsyncParsableCommand {
         }
 
         func run() async throws {
-            let settings = try await options.load()
+            let settings = try options.load()
             let target = try wanted(settings)
             let client = try settings.streamClient()
             let present = try await client.webhook()
@@ -105,7 +105,7 @@ struct WebhookCommand: AsyncParsableCommand {
         @OptionGroup var options: SettingsOptions
 
         func run() async throws {
-            let settings = try await options.load()
+            let settings = try options.load()
             let target = try settings.neededWebhookTarget()
             let webhook = try await settings.streamClient().webhook()
             if let complaint = target.complaint(about: webhook) { throw CommandFailure(.failed, complaint) }

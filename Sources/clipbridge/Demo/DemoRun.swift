@@ -41,7 +41,7 @@ struct DemoRun: Sendable {
                 return nil
             }
             let settings = try await sandbox.settings
-            let ours = try await bridgeSettings(settings, port: bridgePort)
+            let ours = try bridgeSettings(settings, port: bridgePort)
             let store = try SQLiteClipStore(
                 path: "\(folder)/clipbridge.sqlite", clipsTable: ours.clipsTable, uidColumn: ours.uidColumn)
             let bridge = try Bridge(settings: ours, store: store, logger: logger)
@@ -67,7 +67,7 @@ struct DemoRun: Sendable {
         return port
     }
 
-    private func bridgeSettings(_ sandbox: SandboxSettings, port: Int) async throws -> Settings {
+    private func bridgeSettings(_ sandbox: SandboxSettings, port: Int) throws -> Settings {
         var environment = Dictionary(uniqueKeysWithValues: sandbox.lines.map { ($0.name, $0.value) })
         environment[SettingName.port.rawValue] = String(port)
         environment[SettingName.databaseURL.rawValue] = "sqlite:\(folder)/clipbridge.sqlite"

@@ -125,7 +125,8 @@ struct Settings: Sendable {
         SettingValue.duration(text).flatMap { $0 > .zero ? $0 : nil }
     }
 
-    private static func url(_ text: String) -> String? {
+    /// Without a slash at its end; nil for what is no http or https URL, or has a query or a fragment.
+    static func url(_ text: String) -> String? {
         guard let parts = URLComponents(string: text), ["http", "https"].contains(parts.scheme?.lowercased()),
             parts.host?.isEmpty == false, parts.query == nil, parts.fragment == nil
         else { return nil }

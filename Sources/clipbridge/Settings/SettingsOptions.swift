@@ -129,7 +129,7 @@ struct SettingsOptions: ParsableArguments {
     }
 
     /// The settings in force.
-    func load() async throws(SettingsError) -> Settings {
+    func load() throws(SettingsError) -> Settings {
         try Settings(RawSettings(flags: flags, configFile: configFile))
     }
 }
