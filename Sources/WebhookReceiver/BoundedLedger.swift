@@ -96,7 +96,7 @@ final class BoundedLedger: Sendable {
 }
 
 /// Hands the first of several answers to the one who waits; the others are dropped.
-private final class FirstAnswer: Sendable {
+private struct FirstAnswer {
     private let onAnswer: NIOLockedValueBox<BoundedLedger.OnAnswer?>
 
     init(_ onAnswer: @escaping BoundedLedger.OnAnswer) { self.onAnswer = NIOLockedValueBox(onAnswer) }

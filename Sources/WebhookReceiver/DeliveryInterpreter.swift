@@ -10,6 +10,21 @@ package enum DeliveryInterpreter {
         case accepted(Signal)
         case ignored(IgnoredReason, uid: ClipUID?)
         case malformed(MalformedReason)
+
+        var verdict: Verdict {
+            switch self {
+            case .accepted: .accepted
+            case .ignored(let reason, _): .ignored(reason)
+            case .malformed(let reason): .malformed(reason)
+            }
+        }
+    }
+
+    /// All that the sender is told of it.
+    enum Verdict: Sendable {
+        case accepted
+        case ignored(IgnoredReason)
+        case malformed(MalformedReason)
     }
 
     /// Why a well-formed delivery moves nothing.

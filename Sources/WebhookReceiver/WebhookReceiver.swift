@@ -14,7 +14,7 @@ import NIOCore
 /// then answer. Nothing is decoded and the store is not touched before the signature is verified.
 ///
 /// It is spoken to by a connection's `WebhookHandler`: `begin`, `add` for each piece of the body, `complete`.
-package struct WebhookReceiver: Sendable {
+package final class WebhookReceiver: Sendable {
     package struct Configuration: Sendable {
         /// Any of them may match.
         package var secrets: WebhookSecrets
@@ -93,7 +93,7 @@ package struct WebhookReceiver: Sendable {
     package func addRoutes<Context: RequestContext>(to router: some RouterMethods<Context>) {
         let path = RouterPath(Self.path)
         for method: HTTPRequest.Method in [.get, .head, .put, .delete, .connect, .options, .trace, .patch] {
-            router.on(path, method: method) { _, _ in
+            router.on(path, method: method) { [self] _, _ in
                 let response = finish(.methodNotAllowed).response
                 return method == .head ? response.createHeadResponse() : response
             }
@@ -162,15 +162,17 @@ package struct WebhookReceiver: Sendable {
         }
         let interpretation = DeliveryInterpreter.interpret(arrival.body)
         let delivery = NewDelivery(arrival, at: now, interpretation: interpretation)
-        let start = ContinuousClock.now
-        ledger.record(delivery) { [onStored] receipt in
-            if case .stored = receipt, delivery.signal != nil { onStored() }
+        // No more than is needed later: each delivery's closures are made and let go of with all that they hold.
+        let (verdict, isSignal) = (interpretation.verdict, delivery.signal != nil)
+        let (uid, trace, start) = (delivery.uid, arrival.trace, ContinuousClock.now)
+        ledger.record(delivery) { [self] receipt in
+            if case .stored = receipt, isSignal { onStored() }
         } onAnswer: { [self] result in
             switch result {
             case .success(let receipt):
                 metrics.committed(after: ContinuousClock.now - start, at: now)
-                let answer = finish(Self.answer(interpretation, receipt))
-                journal.stored(receipt, uid: delivery.uid, as: answer.label, trace: arrival.trace)
+                let answer = finish(Self.answer(verdict, receipt))
+                journal.stored(receipt, uid: uid, as: answer.label, trace: trace)
                 onAnswer(answer)
             case .failure(let failure):
                 journal.notStored(failure)
@@ -218,14 +220,14 @@ package struct WebhookReceiver: Sendable {
 
     /// A repeated body gets the first one's id, but one that is refused is refused every time.
     private static func answer(
-        _ interpretation: DeliveryInterpreter.Interpretation,
+        _ verdict: DeliveryInterpreter.Verdict,
         _ receipt: DeliveryReceipt
     ) -> WebhookAnswer {
-        switch (interpretation, receipt) {
+        switch (verdict, receipt) {
         case (.malformed(let reason), _): .malformed(reason)
         case (.accepted, .duplicate(let id)), (.ignored, .duplicate(let id)): .duplicate(of: id)
         case (.accepted, .stored(let id)): .accepted(id)
-        case (.ignored(let reason, _), .stored): .ignored(reason)
+        case (.ignored(let reason), .stored): .ignored(reason)
         }
     }
 
