@@ -203,7 +203,7 @@ let package = Package(
             name: "WebhookReceiverTests",
             dependencies: [
                 "ClipLifecycle", "WebhookReceiver", concurrencyHelpers, httpTypes, hummingbird, logging, metrics,
-                metricsTestKit, nioCore, nioPosix,
+                metricsTestKit, nioCore, nioPosix, serviceLifecycle,
             ],
             swiftSettings: safe
         ),

@@ -64,7 +64,7 @@ extension JSONValue {
         defer { bytes.append(UInt8(ascii: "\"")) }
         let utf8 = text.utf8
         // Nearly every text, and then it is copied as a whole.
-        if utf8.span.isPlain { return bytes.append(contentsOf: utf8) }
+        if utf8.span.firstSpecial() == nil { return bytes.append(contentsOf: utf8) }
         for byte in utf8 {
             switch byte {
             case UInt8(ascii: "\""), UInt8(ascii: "\\"):
@@ -81,13 +81,36 @@ extension JSONValue {
 }
 
 extension Span<UInt8> {
-    /// Whether it stands in JSON as it is.
-    fileprivate var isPlain: Bool {
-        for index in indices {
-            let byte = self[index]
-            if byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { return false }
+    /// Where the first byte is that does not stand for itself in a JSON string: a quotation mark, a backslash or a
+    /// control character.
+    fileprivate func firstSpecial(from start: Int = 0) -> Int? {
+        var index = start
+        // Eight at a time, because strings are most of what there is.
+        while index + 8 <= count {
+            // The bytes are looked for and any eight are a number.
+            let word = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self)
+            let special = Self.specials(of: UInt64(littleEndian: word))
+            if special != 0 { return index + special.trailingZeroBitCount / 8 }
+            index += 8
         }
-        return true
+        while index < count {
+            let byte = self[index]
+            if byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { return index }
+            index += 1
+        }
+        return nil
+    }
+
+    /// Sets the highest bit of the first byte that is special, and of none before it
+    /// (https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord).
+    private static func specials(of word: UInt64) -> UInt64 {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let quotationMarks = word ^ (ones * UInt64(UInt8(ascii: "\"")))
+        let backslashes = word ^ (ones * UInt64(UInt8(ascii: "\\")))
+        let found =
+            (word &- ones * 0x20) & ~word | (quotationMarks &- ones) & ~quotationMarks | (backslashes &- ones)
+            & ~backslashes
+        return found & (ones * 0x80)
     }
 }
 
@@ -166,8 +189,8 @@ private struct JSONReader {
         }
     }
 
-    private mutating func word(_ word: StaticString, _ value: JSONValue) throws(Malformed) -> JSONValue {
-        for byte in "\(word)".utf8 { try take(byte) }
+    private mutating func word(_ word: String, _ value: JSONValue) throws(Malformed) -> JSONValue {
+        for byte in word.utf8 { try take(byte) }
         return value
     }
 
@@ -223,18 +246,9 @@ private struct JSONReader {
     /// Goes on to the string's end, or to what has to be looked at byte by byte.
     /// - Returns: whether it is the end.
     private mutating func scanString() throws(Malformed) -> Bool {
-        // In a variable of its own, because it is most of the work that there is.
-        var index = at + 1
-        while index < bytes.count {
-            let byte = bytes[index]
-            if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") {
-                at = index
-                return byte == UInt8(ascii: "\"")
-            }
-            guard byte >= 0x20 else { throw Malformed() }
-            index += 1
-        }
-        throw Malformed()
+        guard let special = bytes.span.firstSpecial(from: at + 1), bytes[special] >= 0x20 else { throw Malformed() }
+        at = special
+        return bytes[special] == UInt8(ascii: "\"")
     }
 
     private mutating func skipString() throws(Malformed) {
@@ -246,7 +260,12 @@ private struct JSONReader {
         let start = at + 1
         guard try scanString() else { return try escapedString(from: start) }
         at += 1
-        return String(decoding: bytes[start..<at - 1], as: UTF8.self)
+        return text(start..<at - 1)
+    }
+
+    /// Of whole characters, since all bytes are UTF-8 and it is between two of ASCII's.
+    private func text(_ range: Range<Int>) -> String {
+        unsafe String(copying: UTF8Span(unchecked: bytes.span.extracting(range)))
     }
 
     /// One of the names, or nil for any other.
@@ -332,8 +351,7 @@ private struct JSONReader {
             _ = try digits()
         }
         if isWhole, let whole { return .integer(isNegative ? -whole : whole) }
-        let text = String(decoding: bytes[start..<at], as: UTF8.self)
-        guard let number = Double(text), number.isFinite else { return .null }
+        guard let number = Double(text(start..<at)), number.isFinite else { return .null }
         return JSONValue(number: number)
     }
 

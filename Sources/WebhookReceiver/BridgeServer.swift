@@ -23,8 +23,6 @@ package struct BridgeServer: Sendable {
         let limits = limits
         let room = ConnectionRoom(connectionsMax: limits.connectionsMax - limits.connectionsMax / 16)
         let configuration = HTTP1Channel.Configuration(
-            additionalChannelHandlers: [RequestTimeLimitHandler(limits: limits, room: room)],
-            idleTimeout: TimeAmount(limits.idleTimeout),
             httpDecoderConfiguration: .init(
                 maxHeaderFieldSize: limits.headerFieldBytesMax,
                 maxHeaderListSize: limits.headerBytesMax,
@@ -33,7 +31,8 @@ package struct BridgeServer: Sendable {
         )
         return HTTPServerBuilder { [receiver] responder in
             BridgeChannel(
-                base: HTTP1Channel(responder: responder, configuration: configuration), receiver: receiver)
+                base: HTTP1Channel(responder: responder, configuration: configuration), limits: limits, room: room,
+                receiver: receiver)
         }
     }
 
@@ -58,9 +57,12 @@ package struct BridgeServer: Sendable {
     }
 }
 
-/// Hummingbird's connection, with deliveries taken out behind all that looks after requests in general.
+/// Hummingbird's connection, with what looks after requests in general and what takes deliveries out right behind the
+/// parser.
 private struct BridgeChannel: ServerChildChannel {
     let base: HTTP1Channel
+    let limits: ServerLimits
+    let room: ConnectionRoom
     let receiver: WebhookReceiver
 
     /// How much is read from a connection before it is the next one's turn: dozens of small requests, which take
@@ -76,9 +78,11 @@ private struct BridgeChannel: ServerChildChannel {
                 value: AdaptiveRecvByteBufferAllocator(minimum: 1_024, initial: 2_048, maximum: Self.bytesAtATime))
             let pipeline = channel.pipeline.syncOperations
             let codec = try pipeline.handler(type: HTTP1ToHTTPServerCodec.self)
-            try pipeline.addHandler(HTTP10Handler(), position: .before(codec))
-            let last = try pipeline.handler(type: HTTPConnectionStateHandler.self)
-            try pipeline.addHandler(WebhookHandler(receiver: receiver), position: .after(last))
+            try pipeline.addHandlers(
+                [
+                    HTTP10Handler(), ConnectionEndHandler(limits: limits, room: room),
+                    WebhookHandler(receiver: receiver),
+                ], position: .before(codec))
             return value
         }
     }

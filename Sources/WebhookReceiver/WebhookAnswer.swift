@@ -5,6 +5,8 @@ import ClipLifecycle
 import HTTPTypes
 import Hummingbird
 import NIOCore
+import NIOHTTP1
+import NIOHTTPTypesHTTP1
 
 /// What the receiver says to a delivery: one of a bounded set of outcomes, and its JSON.
 struct WebhookAnswer: Sendable, Equatable {
@@ -13,7 +15,7 @@ struct WebhookAnswer: Sendable, Equatable {
     var status: HTTPResponse.Status
     /// Members in the order in which they are written.
     var members: [Member]
-    var headers: HTTPFields = [:]
+    var headers: HTTPHeaders = [:]
 
     struct Member: Sendable, Equatable {
         var key: String
@@ -37,16 +39,19 @@ struct WebhookAnswer: Sendable, Equatable {
 
     var response: Response {
         let (head, body) = parts
-        return Response(status: head.status, headers: head.headerFields, body: ResponseBody(byteBuffer: body))
+        let headers = HTTPFields(head.headers, splitCookie: false)
+        return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: body))
     }
 
     /// As they are sent.
-    var parts: (head: HTTPResponse, body: ByteBuffer) {
+    var parts: (head: HTTPResponseHead, body: ByteBuffer) {
         let body = ByteBuffer(bytes: json)
-        var headers = headers
-        headers[.contentType] = "application/json"
-        headers[.contentLength] = String(body.readableBytes)
-        return (HTTPResponse(status: status, headerFields: headers), body)
+        var head = HTTPResponseHead(
+            version: .http1_1, status: .init(statusCode: status.code, reasonPhrase: status.reasonPhrase),
+            headers: headers)
+        head.headers.add(name: "Content-Type", value: "application/json")
+        head.headers.add(name: "Content-Length", value: String(body.readableBytes))
+        return (head, body)
     }
 
     private var json: [UInt8] {
@@ -124,7 +129,7 @@ extension WebhookAnswer {
             .bodyTooLarge,
             .contentTooLarge,
             "the body is larger than \(bytesMax) bytes",
-            headers: [.connection: "close"]
+            headers: ["Connection": "close"]
         )
     }
 
@@ -134,7 +139,7 @@ extension WebhookAnswer {
             .bodiesBusy,
             .serviceUnavailable,
             "too many large bodies are arriving; send it again later",
-            headers: [.connection: "close", .retryAfter: String(retryAfterSeconds)]
+            headers: ["Connection": "close", "Retry-After": String(retryAfterSeconds)]
         )
     }
 
@@ -143,7 +148,7 @@ extension WebhookAnswer {
             .methodNotAllowed,
             .methodNotAllowed,
             "only POST is possible here",
-            headers: [.allow: "POST"]
+            headers: ["Allow": "POST"]
         )
     }
 
@@ -159,7 +164,7 @@ extension WebhookAnswer {
             .serviceUnavailable,
             error: "store_unavailable",
             message,
-            headers: [.retryAfter: String(retryAfterSeconds)]
+            headers: ["Retry-After": String(retryAfterSeconds)]
         )
     }
 
@@ -168,7 +173,7 @@ extension WebhookAnswer {
         _ status: HTTPResponse.Status,
         error: String? = nil,
         _ message: String,
-        headers: HTTPFields = [:]
+        headers: HTTPHeaders = [:]
     ) -> Self {
         let members = [Member(key: "error", value: error ?? label.rawValue), Member(key: "message", value: message)]
         return Self(label: label, status: status, members: members, headers: headers)

@@ -5,7 +5,8 @@ import ClipLifecycle
 import HTTPTypes
 import HummingbirdCore
 import NIOCore
-import NIOHTTPTypes
+import NIOHTTP1
+import NIOHTTPTypesHTTP1
 
 /// Answers deliveries on the event loop, before the server's own way from a request to a task and back, which costs
 /// more than all that a delivery needs.
@@ -13,10 +14,10 @@ import NIOHTTPTypes
 /// Everything else passes. Answers leave in the order of the requests: a delivery waits for the answers to what passed
 /// before it, and what comes behind a delivery waits for the delivery's.
 final class WebhookHandler: ChannelDuplexHandler, RemovableChannelHandler {
-    typealias InboundIn = HTTPRequestPart
-    typealias InboundOut = HTTPRequestPart
-    typealias OutboundIn = HTTPResponsePart
-    typealias OutboundOut = HTTPResponsePart
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = HTTPServerRequestPart
+    typealias OutboundIn = HTTPServerResponsePart
+    typealias OutboundOut = HTTPServerResponsePart
 
     private enum Phase {
         /// Requests pass; so many are not answered. Next: `receiving` or `refused` at none.
@@ -33,7 +34,7 @@ final class WebhookHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// What came while it could not be taken.
     private enum Held {
-        case part(HTTPRequestPart)
+        case part(HTTPServerRequestPart)
         case event(Any)
         case error(any Error)
     }
@@ -97,7 +98,7 @@ final class WebhookHandler: ChannelDuplexHandler, RemovableChannelHandler {
         case (.passing(let unanswered), .part(.head(let request))):
             phase = .passing(unanswered: unanswered + 1)
             // Behind another one's answer it would be taken for a part of it.
-            if unanswered == 0, Wishes(request.headerFields).awaitsContinue { sendContinue(context: context) }
+            if unanswered == 0, request.awaitsContinue { sendContinue(context: context) }
             pass(arrived, context: context)
         case (.receiving(let arrival), .part(.end)):
             complete(arrival, context: context)
@@ -125,47 +126,32 @@ final class WebhookHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     /// What a route for the path would take: also with a query, a host before it, or more slashes.
-    private static func isDelivery(_ request: HTTPRequest) -> Bool {
-        guard request.method == .post, let target = request.path else { return false }
-        return target == WebhookReceiver.path || URI(target).path.split(separator: "/") == pathComponents
+    private static func isDelivery(_ request: HTTPRequestHead) -> Bool {
+        guard request.method == .POST else { return false }
+        if request.uri == WebhookReceiver.path { return true }
+        guard let path = (try? HTTPRequest(request, secure: false, splitCookie: false))?.path else { return false }
+        return URI(path).path.split(separator: "/") == pathComponents
     }
 
     private static let pathComponents = WebhookReceiver.path.split(separator: "/")
 
     // MARK: Deliveries
 
-    private func begin(_ request: HTTPRequest, context: ChannelHandlerContext) {
-        let wishes = Wishes(request.headerFields)
-        closesAfterAnswer = wishes.closes
+    private func begin(_ request: HTTPRequestHead, context: ChannelHandlerContext) {
+        closesAfterAnswer = !request.isKeepAlive
         do throws(WebhookReceiver.Refusal) {
-            phase = .receiving(try receiver.begin(request.headerFields))
-            if wishes.awaitsContinue { sendContinue(context: context) }
+            phase = .receiving(try receiver.begin(request.headers))
+            if request.awaitsContinue { sendContinue(context: context) }
         } catch {
             phase = .refused
             send(error.answer, context: context)
         }
     }
 
-    /// What a head says of its connection.
-    private struct Wishes {
-        var closes = false
-        var awaitsContinue = false
-
-        /// Once through all is less than a look for each.
-        init(_ headers: HTTPFields) {
-            for field in headers {
-                switch field.name {
-                case .connection: closes = field.value.lowercased() == "close"
-                case .expect: awaitsContinue = field.value.lowercased() == "100-continue"
-                default: break
-                }
-            }
-        }
-    }
-
     /// The sender keeps its body until it hears this (RFC 9110, 10.1.1).
     private func sendContinue(context: ChannelHandlerContext) {
-        context.writeAndFlush(wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
+        context.writeAndFlush(
+            wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
     }
 
     private func add(_ bytes: ByteBuffer, context: ChannelHandlerContext) {
@@ -203,11 +189,11 @@ final class WebhookHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     private func send(_ answer: WebhookAnswer, context: ChannelHandlerContext) {
         var (head, body) = answer.parts
-        head.headerFields[.date] = receiver.date()
-        if closesAfterAnswer { head.headerFields[.connection] = "close" }
-        if head.headerFields[.connection] != nil { phase = .ended }
+        head.headers.add(name: "Date", value: receiver.date())
+        if closesAfterAnswer { head.headers.replaceOrAdd(name: "Connection", value: "close") }
+        if head.headers.contains(name: "Connection") { phase = .ended }
         context.write(wrapOutboundOut(.head(head)), promise: nil)
-        context.write(wrapOutboundOut(.body(body)), promise: nil)
+        context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
     }
 
@@ -245,4 +231,8 @@ final class WebhookHandler: ChannelDuplexHandler, RemovableChannelHandler {
             context.read()
         }
     }
+}
+
+extension HTTPRequestHead {
+    fileprivate var awaitsContinue: Bool { headers.first(name: "Expect")?.lowercased() == "100-continue" }
 }

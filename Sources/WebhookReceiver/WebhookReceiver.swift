@@ -9,6 +9,8 @@ package import Logging
 package import Metrics
 import NIOConcurrencyHelpers
 import NIOCore
+import NIOHTTP1
+import NIOHTTPTypesHTTP1
 
 /// Takes Cloudflare's webhook deliveries: read while counting, verify over the raw bytes, then interpret, then store,
 /// then answer. Nothing is decoded and the store is not touched before the signature is verified.
@@ -115,18 +117,10 @@ package final class WebhookReceiver: Sendable {
     }
 
     /// What can be told from the head alone.
-    func begin(_ headers: HTTPFields) throws(Refusal) -> Arrival {
-        var (length, values, traceparent): (Int, [String], String?) = (0, [], nil)
-        // Once through all is less than a look for each.
-        for field in headers {
-            switch field.name {
-            case .contentLength: length = Int(field.value) ?? 0
-            case .webhookSignature: values.append(field.value)
-            case .traceparent: traceparent = traceparent ?? field.value
-            default: break
-            }
-        }
+    func begin(_ headers: HTTPHeaders) throws(Refusal) -> Arrival {
+        let length = headers.first(name: "Content-Length").flatMap { Int($0) } ?? 0
         if length > configuration.bodyBytesMax { throw tooLarge }
+        let values = headers[HTTPField.Name.webhookSignature.rawName]
         let signature: WebhookSignature
         do throws(SignatureRefusal) {
             signature = try verifier.parse(values)
@@ -138,7 +132,7 @@ package final class WebhookReceiver: Sendable {
         return Arrival(
             signature: signature,
             header: values[0],
-            trace: TraceID.of(traceparent: traceparent),
+            trace: TraceID.of(traceparent: headers.first(name: "traceparent")),
             hold: hold
         )
     }
@@ -208,7 +202,7 @@ package final class WebhookReceiver: Sendable {
     /// The whole way of a delivery that is here already.
     package func receive(headers: HTTPFields, body: [UInt8]) async -> HTTPResponse.Status {
         do throws(Refusal) {
-            var arrival = try begin(headers)
+            var arrival = try begin(HTTPHeaders(headers))
             try add(ByteBuffer(bytes: body), to: &arrival)
             return await withCheckedContinuation { [arrival] continuation in
                 complete(arrival) { continuation.resume(returning: $0.status) }
@@ -265,6 +259,5 @@ extension NewDelivery {
 }
 
 extension HTTPField.Name {
-    static let traceparent = HTTPField.Name("traceparent")!  // A literal of token characters.
     package static let webhookSignature = HTTPField.Name("Webhook-Signature")!  // A literal of token characters.
 }

@@ -130,6 +130,31 @@ struct ServerLimitsTests {
         #expect(text == "405, then ")
     }
 
+    @Test func connectionWithDeliveriesIsNotIdle() async throws {
+        var world = World()
+        world.limits = short
+        let (signer, clock) = (world, ContinuousClock())
+        let text = try await world.run { client in
+            try await insistently {
+                try await client.connect { connection in
+                    var statuses: [Int] = []
+                    for number in 0..<5 {
+                        let body = Array(#"{"uid":"clip\#(number)","status":{"state":"ready"}}"#.utf8)
+                        try await connection.send(
+                            "POST \(WebhookReceiver.path) HTTP/1.1\r\nHost: h\r\nWebhook-Signature: "
+                                + "\(signer.signed(body))\r\nContent-Length: \(body.count)\r\n\r\n")
+                        try await connection.send(body)
+                        statuses.append(try await connection.answer().status)
+                        // Its pace: all of them take longer than one may be idle.
+                        try await clock.sleep(for: .milliseconds(250))
+                    }
+                    return "\(statuses), then \(await connection.rest())"
+                }
+            }
+        }
+        #expect(text == "[200, 200, 200, 200, 200], then ")
+    }
+
     @Test func longAnswerOutlivesEveryLimit() async throws {
         let router = Router()
         router.get("/events") { _, _ in

@@ -190,6 +190,28 @@ struct WebhookHandlerTests {
         }
     }
 
+    @Test func deliveryInHandIsAnsweredWhenTheServerEnds() async throws {
+        let world = World()
+        let stored = Gate()
+        world.ledger.hold(at: stored)
+        let text = try await world.serve(Router()) { client, shutDown in
+            try await client.connect { connection in
+                try await connection.send(post(ready, signature: world.signed(ready)))
+                try await until { world.ledger.calls == 1 }
+                let idle = try await client.connect { idle in
+                    try await idle.send(get("/nowhere"))
+                    let status = try await idle.answer().status
+                    await shutDown()
+                    return "\(status), then \(await idle.rest())"
+                }
+                #expect(idle == "404, then ")
+                stored.open()
+                return await connection.rest()
+            }
+        }
+        #expect(text.hasSuffix(#"{"outcome":"accepted","delivery":"d1"}"#))
+    }
+
     /// Each is refused at once, when all of them are let go at once.
     @Test func crowdOfRefusalsBehindAnAnswerNeedsNoStack() async throws {
         let world = World()

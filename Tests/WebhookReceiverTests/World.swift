@@ -8,6 +8,7 @@ import MetricsTestKit
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
+import ServiceLifecycle
 import WebhookReceiver
 
 /// Lets those who wait pass once it is open.
@@ -167,6 +168,14 @@ struct World: Sendable {
         _ router: Router<BasicRequestContext>,
         _ test: @Sendable (RawClient) async throws -> Value
     ) async throws -> Value {
+        try await serve(router) { client, _ in try await test(client) }
+    }
+
+    /// - Parameter test: may have the server end in order.
+    func serve<Value: Sendable>(
+        _ router: Router<BasicRequestContext>,
+        _ test: @Sendable (RawClient, _ shutDown: @Sendable () async -> Void) async throws -> Value
+    ) async throws -> Value {
         let wakes = wakes
         let receiver = WebhookReceiver(
             configuration: configuration,
@@ -189,15 +198,16 @@ struct World: Sendable {
             },
             logger: Self.logger
         )
+        let services = ServiceGroup(services: [application], logger: Self.logger)
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 defer { announce.finish() }
-                try await application.run()
+                try await services.run()
             }
             var iterator = ports.makeAsyncIterator()
             let port = await iterator.next() ?? 0
             defer { group.cancelAll() }
-            return try await test(RawClient(port: port))
+            return try await test(RawClient(port: port)) { await services.triggerGracefulShutdown() }
         }
     }
 

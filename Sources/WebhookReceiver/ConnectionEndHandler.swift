@@ -1,21 +1,20 @@
 // clipbridge
 // SPDX-License-Identifier: Apache-2.0
 
-import HTTPTypes
 import NIOCore
-import NIOHTTPTypes
+import NIOHTTP1
 
-/// Ends connections whose request does not arrive in time, and those that are to end after an answer.
+/// Ends connections whose request does not arrive in time, who ask for nothing more, who take no answers, and those
+/// that are to end after an answer.
 ///
 /// It sits behind the HTTP decoder, where it sees requests begin and end, and has a scout in front of the decoder that
-/// tells it of bytes: a request whose head is still incomplete shows nowhere else. Hummingbird's own idle time-out
-/// restarts with every part, so it does not stop a sender that drips. Nor does it run while an answer is being sent, so
-/// those who ask and then take no answer are ended here too.
-final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandler {
-    typealias InboundIn = HTTPRequestPart
-    typealias InboundOut = HTTPRequestPart
-    typealias OutboundIn = HTTPResponsePart
-    typealias OutboundOut = HTTPResponsePart
+/// tells it of bytes: a request whose head is still incomplete shows nowhere else. Hummingbird's own idle time-out is
+/// not used: it restarts with every part, so that it does not stop a sender that drips, and it does not see deliveries.
+final class ConnectionEndHandler: ChannelDuplexHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = HTTPServerRequestPart
+    typealias OutboundIn = HTTPServerResponsePart
+    typealias OutboundOut = HTTPServerResponsePart
 
     private enum Phase {
         /// The connection is new and silent. Next: `head`.
@@ -36,6 +35,7 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
 
     private let headTimeLimit: TimeAmount
     private let bodyTimeLimit: TimeAmount
+    private let idleTimeLimit: TimeAmount
     private let stallTimeLimit: TimeAmount
     private let room: ConnectionRoom
     private var phase = Phase.fresh
@@ -43,6 +43,10 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
     private var context: ChannelHandlerContext?
     private var scout: Scout?
     private var timer: Scheduled<Void>?
+    /// Runs from an answer on, and is not stopped by requests: most connections have many.
+    private var idleTimer: Scheduled<Void>?
+    /// When the last answer was given.
+    private var idleSince = NIODeadline.now()
     /// Runs while so much of the answers is not taken that no more of them is sent.
     private var stallTimer: Scheduled<Void>?
     /// Requests whose answer is not complete.
@@ -51,11 +55,14 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
     private var isAnswering = false
     /// The answer that is being sent is the last one.
     private var closesAfterAnswer = false
+    /// The server is ending, and each connection with what it was asked until then.
+    private var isQuiescing = false
 
     init(limits: ServerLimits, room: ConnectionRoom) {
         self.room = room
         headTimeLimit = TimeAmount(limits.headTimeLimit)
         bodyTimeLimit = TimeAmount(limits.bodyTimeLimit)
+        idleTimeLimit = TimeAmount(limits.idleTimeout)
         stallTimeLimit = TimeAmount(limits.stallTimeLimit)
     }
 
@@ -148,9 +155,9 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
         }
         switch unwrapOutboundIn(data) {
         case .head(let head):
-            if head.status.kind != .informational {
+            if head.status.code >= 200 {
                 isAnswering = true
-                closesAfterAnswer = head.headerFields[.connection]?.lowercased() == "close"
+                closesAfterAnswer = head.headers.first(name: "Connection")?.lowercased() == "close"
             }
             context.write(data, promise: promise)
         case .body:
@@ -163,8 +170,12 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
             if closesAfterAnswer {
                 context.writeAndFlush(data, promise: promise)
                 end(context: context)
+            } else if isQuiescing, unanswered == 0 {
+                context.writeAndFlush(data, promise: promise)
+                context.close(promise: nil)
             } else {
                 context.write(data, promise: promise)
+                if unanswered == 0 { becomeIdle(context: context) }
             }
         }
     }
@@ -186,6 +197,12 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
             room.waits(context.channel)
         }
         context.fireChannelWritabilityChanged()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard event is ChannelShouldQuiesceEvent else { return context.fireUserInboundEventTriggered(event) }
+        isQuiescing = true
+        if unanswered == 0, !isEnding { context.close(promise: nil) }
     }
 
     /// Ends the connection in order: no more is sent, and what still comes is taken in for a while.
@@ -214,8 +231,29 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
 
     private func stopTimers() {
         stopTimer()
+        idleTimer?.cancel()
+        idleTimer = nil
         stallTimer?.cancel()
         stallTimer = nil
+    }
+
+    private func becomeIdle(context: ChannelHandlerContext) {
+        idleSince = .now()
+        if idleTimer == nil { startIdleTimer(idleTimeLimit, context: context) }
+    }
+
+    private func startIdleTimer(_ time: TimeAmount, context: ChannelHandlerContext) {
+        idleTimer = context.eventLoop.assumeIsolated().scheduleTask(in: time) { [weak self] in
+            self?.idleTimer = nil
+            self?.endIfIdle(context: context)
+        }
+    }
+
+    private func endIfIdle(context: ChannelHandlerContext) {
+        // The answer to what has come meanwhile starts the timer again.
+        guard case .idle = phase, unanswered == 0 else { return }
+        let left = idleSince + idleTimeLimit - .now()
+        if left > .zero { startIdleTimer(left, context: context) } else { context.close(promise: nil) }
     }
 
     private func timeIsUp(_ limit: TimeAmount, context: ChannelHandlerContext) {
@@ -241,14 +279,16 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
 
     private func refuse(context: ChannelHandlerContext) {
         let body = ByteBuffer(string: #"{"error":"request_timeout","message":"the request did not arrive in time"}"#)
-        let head = HTTPResponse(
+        let head = HTTPResponseHead(
+            version: .http1_1,
             status: .requestTimeout,
-            headerFields: [
-                .contentType: "application/json", .contentLength: String(body.readableBytes), .connection: "close",
+            headers: [
+                "Content-Type": "application/json", "Content-Length": String(body.readableBytes),
+                "Connection": "close",
             ]
         )
         context.write(wrapOutboundOut(.head(head)), promise: nil)
-        context.write(wrapOutboundOut(.body(body)), promise: nil)
+        context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
         end(context: context)
     }
@@ -259,11 +299,11 @@ final class RequestTimeLimitHandler: ChannelDuplexHandler, RemovableChannelHandl
         typealias InboundIn = ByteBuffer
         typealias InboundOut = ByteBuffer
 
-        private weak var owner: RequestTimeLimitHandler?
+        private weak var owner: ConnectionEndHandler?
         /// From `handlerAdded` to `handlerRemoved`.
         private var context: ChannelHandlerContext?
 
-        init(owner: RequestTimeLimitHandler) {
+        init(owner: ConnectionEndHandler) {
             self.owner = owner
         }
 
