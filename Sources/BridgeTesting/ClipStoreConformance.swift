@@ -227,7 +227,7 @@ package enum ClipStoreConformance {
         let late = try await store.write {
             try $0.updateClip(uid, from: .uploading, machine: machine, patch: ["x": 1], at: start)
         }
-        #expect(!late)
+        #expect(late == .outdated)
         let clip = try await store.read { try $0.clip(uid) }
         #expect(clip?.status == .queued)
         #expect(clip?.details["x"] == nil)

@@ -44,6 +44,15 @@ public protocol SharedTexts: Sendable {
     ) async throws -> Value
 }
 
+/// What became of a change of a clip.
+public enum ClipUpdateResult: Sendable, Equatable {
+    case updated
+    /// The clip has not the status any more that the change starts from.
+    case outdated
+    /// The `clips` table does not take it, and why.
+    case refused(String)
+}
+
 /// The rows of a store within one transaction. All uniqueness and every guard is the database's.
 ///
 /// Where several transactions write at a time, each holds the clips that it writes, so that what it has read of a clip
@@ -82,10 +91,9 @@ public protocol StoreTransaction {
     /// - Returns: what forbids creating it, in words, or nil when it is there.
     func insertClip(_ uid: ClipUID, machine: ClipStateMachine, patch: Details, at now: Timestamp) throws -> String?
     /// Changes a clip that still has the status `from`; the patch is merged inside the database.
-    /// - Returns: false when nothing was changed because the clip has moved on, or its table refuses the status.
     func updateClip(
         _ uid: ClipUID, from: ClipStatus, machine: ClipStateMachine, patch: Details, at now: Timestamp
-    ) throws -> Bool
+    ) throws -> ClipUpdateResult
 
     // MARK: Rows of an adopted table
 

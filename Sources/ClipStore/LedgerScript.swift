@@ -10,7 +10,7 @@ public struct LedgerScript: Sendable {
     public var jitter: Double
     /// Receivers outside, by their ids, that are told of changes of status.
     public var notifyTargets: [String]
-    /// Told why the `clips` table does not let a row be created.
+    /// Told why the `clips` table does not let a row be created, or given a status.
     public var onRefusedRow: @Sendable (ClipUID, String) -> Void
 
     public init(
@@ -171,9 +171,15 @@ public struct LedgerScript: Sendable {
             }
             return nil
         case .applied(let from?, _), .merged(let from):
-            let isWritten = try store.updateClip(
-                uid, from: from, machine: update.machine, patch: update.patch, at: now)
-            return isWritten ? nil : .unknownStatus
+            switch try store.updateClip(uid, from: from, machine: update.machine, patch: update.patch, at: now) {
+            case .updated:
+                return nil
+            case .outdated:
+                return .unknownStatus
+            case .refused(let why):
+                onRefusedRow(uid, why)
+                return .unknownStatus
+            }
         case .rejected:
             return nil
         }
@@ -372,6 +378,10 @@ public struct LedgerScript: Sendable {
         var signal = plan.signal
         signal?.trace = held.trace
         let decisions = try signal.map { try submit($0, epoch: request.epoch, in: store) }
+        if let decisions, let failure = ActionFailure(refusedBy: decisions.entry) {
+            return Outcome(
+                isCurrent: true, decisions: try script.setBack(current, failure, after: decisions, in: store))
+        }
         if let details = plan.details { try script.note(details, uid: request.uid, in: store) }
         if let next = plan.work {
             try putIfFitting(next, in: store)
@@ -381,8 +391,23 @@ public struct LedgerScript: Sendable {
         return Outcome(isCurrent: true, decisions: decisions)
     }
 
-    /// The table does not take what the outcome asks for, or the clip was moved meanwhile: whatever is to be done
-    /// comes round in time, and not at once and for ever.
+    /// The table does not take the status that an outcome leads to. As after any failure the action is done again, ever
+    /// later, and the clip is stopped in the end, if the table takes that.
+    private func setBack(
+        _ request: ActionRequest, _ failure: ActionFailure, after decisions: Decisions, in store: some StoreTransaction
+    ) throws -> Decisions {
+        let plan = planner.plan(after: .failed(failure), of: request)
+        if let details = plan.details { try note(details, uid: request.uid, in: store) }
+        if let next = plan.work { try putIfFitting(next, in: store) }
+        guard var stop = plan.signal else { return decisions }
+        stop.trace = request.work.trace
+        let stopped = try submit(stop, epoch: request.epoch, in: store)
+        if stopped.entry.outcome == .rejected { try putOff(request.uid, in: store) }
+        return Decisions(all: decisions.all + stopped.all)
+    }
+
+    /// The clip can not be stopped, or was moved meanwhile: whatever is to be done comes round in time, and not at once
+    /// and for ever.
     private func putOff(_ uid: ClipUID, in store: some StoreTransaction) throws {
         guard var work = try store.work(of: uid), work.lease == nil, work.dueAt <= now else { return }
         work.polls += 1
@@ -492,6 +517,17 @@ extension LedgerScript {
         /// False when the lease is lost, or when a report's signal was rejected.
         public var isCurrent: Bool
         public var decisions: Decisions?
+    }
+}
+
+extension ActionFailure {
+    /// The table does not take the status of an action's own signal, whose word is one of ours.
+    public init?(refusedBy entry: LedgerEntry) {
+        guard entry.reason == .unknownStatus else { return nil }
+        self.init(
+            code: "status_refused",
+            message: "the clips table does not take the status \"\(entry.requestedStatus ?? "")\": see its constraints",
+            isRetryable: true)
     }
 }
 

@@ -158,10 +158,10 @@ public final class MemoryTransaction: StoreTransaction {
 
     public func updateClip(
         _ uid: ClipUID, from: ClipStatus, machine: ClipStateMachine, patch: Details, at now: Timestamp
-    ) -> Bool {
+    ) -> ClipUpdateResult {
         guard case .at(let status) = machine.position, var row = state.rows[uid.rawValue],
             row.status == from.rawValue, var beside = state.clips[uid]
-        else { return false }
+        else { return .outdated }
         row.status = status.rawValue
         row.details.merge(patch: patch)
         state.rows[uid.rawValue] = row
@@ -171,7 +171,7 @@ public final class MemoryTransaction: StoreTransaction {
         beside.updatedAt = now
         beside.changeSeq = state.changeSeq
         state.clips[uid] = beside
-        return true
+        return .updated
     }
 
     // MARK: Rows of an adopted table

@@ -158,13 +158,7 @@ extension Monitor {
         let outcome = try await store.write { try script.report(observation, for: request, in: $0) }
         note(outcome.decisions?.all ?? [])
         onChange()
-        if let entry = outcome.decisions?.entry, entry.reason == .unknownStatus {
-            throw ActionFailure(
-                code: "status_refused",
-                message:
-                    "the clips table does not take the status \"\(entry.requestedStatus ?? "")\": see its constraints",
-                isRetryable: true)
-        }
+        if let failure = outcome.decisions.flatMap({ ActionFailure(refusedBy: $0.entry) }) { throw failure }
         return outcome.isCurrent
     }
 }

@@ -74,7 +74,8 @@ struct Explanation {
         case (.rejected, .terminal):
             "rejected, because the clip was in \"\(entry.from?.rawValue ?? "")\", which is final"
         case (.rejected, .unknownClip): "rejected, because there was no such clip and none could be created"
-        case (.rejected, .unknownStatus): "rejected, because the word or the row's own status is none of ours"
+        case (.rejected, .unknownStatus):
+            "rejected, because the word or the row's own status is none of ours, or the table does not take it"
         case (.rejected, nil): "rejected"
         }
     }

@@ -254,8 +254,8 @@ public final class PostgresTransaction: StoreTransaction {
 
     public func updateClip(
         _ uid: ClipUID, from: ClipStatus, machine: ClipStateMachine, patch: Details, at now: Timestamp
-    ) throws -> Bool {
-        guard case .at(let status) = machine.position else { return false }
+    ) throws -> ClipUpdateResult {
+        guard case .at(let status) = machine.position else { return .outdated }
         known[uid] = nil
         var isWritten = false
         let refusal = try guarded {
@@ -277,9 +277,10 @@ public final class PostgresTransaction: StoreTransaction {
                     ]
                 ).count == 1
         }
-        guard refusal == nil, isWritten else { return false }
+        if let refusal { return .refused(refusal) }
+        guard isWritten else { return .outdated }
         changed.append(uid)
-        return true
+        return .updated
     }
 
     /// `jsonb` has no zero character.

@@ -208,15 +208,16 @@ public struct SQLiteTransaction: StoreTransaction {
 
     public func updateClip(
         _ uid: ClipUID, from: ClipStatus, machine: ClipStateMachine, patch: Details, at now: Timestamp
-    ) throws -> Bool {
-        guard case .at(let status) = machine.position else { return false }
+    ) throws -> ClipUpdateResult {
+        guard case .at(let status) = machine.position else { return .outdated }
         let refusal = try guarded {
             try execute(
                 "UPDATE \(schema.table.sql) SET status = ?, processing_details = \(Self.patched) "
                     + "WHERE \(schema.uidColumn.sql) = ? AND status = ?",
                 [status.rawValue, DetailsText.encode(patch), uid.rawValue, from.rawValue])
         }
-        guard refusal == nil, database.changesCount == 1 else { return false }
+        if let refusal { return .refused(refusal) }
+        guard database.changesCount == 1 else { return .outdated }
         try execute(
             """
             UPDATE clipbridge_clips SET status = ?, failed_from = ?, progress = ?, updated_at = ?, change_seq = ?
@@ -226,7 +227,7 @@ public struct SQLiteTransaction: StoreTransaction {
                 status.rawValue, machine.failedFrom?.rawValue, machine.progress, now.milliseconds,
                 try next("change_seq"), uid.rawValue,
             ])
-        return true
+        return .updated
     }
 
     /// Runs statements that the application's table may refuse.

@@ -60,7 +60,7 @@ struct SimulatedTransaction<Base: StoreTransaction>: StoreTransaction {
 
     func updateClip(
         _ uid: ClipUID, from: ClipStatus, machine: ClipStateMachine, patch: Details, at now: Timestamp
-    ) throws -> Bool {
+    ) throws -> ClipUpdateResult {
         notes.touched.insert(uid)
         var machine = machine
         if variant == .progressAnew, case .at(let status) = machine.position, status != .error {

@@ -68,12 +68,16 @@ import Testing
             try $0.execute(
                 sql: """
                     CREATE TABLE clips (cloudflare_uid TEXT PRIMARY KEY, processing_details TEXT,
-                        status TEXT CHECK (status IN ('queued', 'r2_uploading')))
+                        status TEXT CHECK (status IN ('queued', 'stream_ready', 'r2_uploading')))
                     """)
         }
         let store = try await folder.open()
         let world = World(store) { request, reporter in
-            guard request.action == .transfer else { return .observed(Observation(status: .streamReady)) }
+            switch request.action {
+            case .requestMP4: return .observed(Observation(status: .waitForMP4))
+            case .transfer: break
+            default: return .observed(Observation(status: .processing))
+            }
             do {
                 _ = try await reporter.report(Observation(status: .complete), for: request)
                 return .reported
@@ -85,11 +89,18 @@ import Testing
         }
         try await world.register(uid(1), .queued)
         try await world.register(uid(2), .r2Uploading)
+        try await world.register(uid(3), .streamReady)
         try await world.run { await world.pass(.seconds(300)) }
-        #expect(world.performer.calls(.checkVideo).count <= 6)
-        #expect((2...20).contains(world.performer.calls(.transfer).count))
-        #expect(try await world.status(uid(1)) == .queued)
-        #expect(try await world.clip(uid(2))?.details[.errorCode] == "status_refused")
+        for (clip, action, status) in [
+            (uid(1), Action.checkVideo, ClipStatus.queued), (uid(2), .transfer, .r2Uploading),
+            (uid(3), .requestMP4, .streamReady),
+        ] {
+            #expect((2...20).contains(world.performer.calls(action).count))
+            #expect(try await world.status(clip) == status)
+            let details = try #require(try await world.clip(clip)?.details)
+            #expect(details[.errorCode] == "status_refused")
+            #expect(details[.attempt] != nil && details[.nextAttemptAt] != nil)
+        }
         try other.close()
         try await store.close()
     }
