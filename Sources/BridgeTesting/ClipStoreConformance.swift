@@ -332,9 +332,9 @@ package enum ClipStoreConformance {
         _ = try await source.write { try script.applyPending(limit: 2, in: $0) }
 
         // In pages, and once more after it was broken off and the source has gone on.
-        _ = try await StoreCopy.run(from: source, to: store, page: 2)
+        _ = try await StoreCopy.run(from: source, to: store, by: script, page: 2)
         _ = try await source.write { try script.applyPending(limit: 1, in: $0) }
-        let again = try await StoreCopy.run(from: source, to: store, page: 2)
+        let again = try await StoreCopy.run(from: source, to: store, by: script, page: 2)
         let (told, copied) = try await (
             source.read { $0.messages(after: 0, limit: 9) }, store.read { try $0.messages(after: 0, limit: 9) }
         )
@@ -362,7 +362,9 @@ package enum ClipStoreConformance {
         // The copy has a life of its own: new numbers go on, and it is not written over.
         _ = try await store.record(delivery(uid(9), .queued, body: "new"))
         #expect(try await store.read { try $0.deliveries(uid: nil, before: nil, limit: 1).first?.id ?? 0 } > 5)
-        let error = await #expect(throws: StoreError.self) { try await StoreCopy.run(from: source, to: store) }
+        let error = await #expect(throws: StoreError.self) {
+            try await StoreCopy.run(from: source, to: store, by: script)
+        }
         #expect(error?.code == .inUse)
     }
 

@@ -220,6 +220,8 @@ public struct StoreError: Error, Sendable, CustomStringConvertible {
     public enum Code: String, Sendable {
         /// The database can not be reached, is locked or its disk is full: the same may succeed later.
         case unavailable
+        /// A transaction of another program holds a clip's row: only this clip has to wait.
+        case rowHeld = "row_held"
         /// Another bridge has the store.
         case inUse = "in_use"
         /// Nobody has made the schema yet.
@@ -241,7 +243,7 @@ public struct StoreError: Error, Sendable, CustomStringConvertible {
         self.message = message
     }
 
-    public var isRetryable: Bool { code == .unavailable }
+    public var isRetryable: Bool { code == .unavailable || code == .rowHeld }
     public var shortDescription: String { code.rawValue }
     public var description: String { message }
 }

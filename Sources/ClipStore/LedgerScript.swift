@@ -100,7 +100,17 @@ public struct LedgerScript: Sendable {
     public func applyPending(limit: Int, in store: some StoreTransaction) throws -> [LedgerEntry] {
         let script = timed(by: store)
         let pending = try store.pendingEntries(limit: limit)
-        let decided = try pending.flatMap { try script.decide($0, in: store) }
+        var held: Set<ClipUID> = []
+        let decided = try pending.flatMap { entry -> [LedgerEntry] in
+            if held.contains(entry.signal.uid) { return [] }
+            do {
+                return try script.decide(entry, in: store)
+            } catch let error as StoreError where error.code == .rowHeld {
+                // Its clip's signals stay, in their order.
+                held.insert(entry.signal.uid)
+                return []
+            }
+        }
         let waiting = try store.takeWaiting(limit: limit - pending.count)
         return decided + (try waiting.flatMap { try script.decide($0, in: store) })
     }

@@ -44,7 +44,7 @@ public struct StoreCounters: Sendable, Equatable {
 }
 
 /// Copies everything that the bridge keeps from one store to another, numbers included, so that cursors and event
-/// identifiers go on. Of the `clips` table it copies what the bridge has met, and only its own columns.
+/// identifiers go on. Of the `clips` table it copies the rows that are the bridge's, and only its own columns.
 ///
 /// A copy that was broken off goes on where it stopped. Neither store may be served meanwhile.
 public struct StoreCopy: Sendable, Equatable {
@@ -54,16 +54,24 @@ public struct StoreCopy: Sendable, Equatable {
     public var transfers = 0
     /// What waits to be told to receivers outside.
     public var messages = 0
+    /// Rows of the `clips` table that stay behind, because their status or uid is none of ours.
+    public var foreignRows = 0
 
-    /// - Parameter progress: told after each page.
+    /// - Parameters:
+    ///   - script: takes rows in that other programs have inserted and the bridge has not met.
+    ///   - progress: told after each page.
     /// - Throws: `StoreError` with `inUse` when the destination has a history of its own.
     public static func run(
-        from source: some ClipStore, to destination: some ClipStore, page: Int = 500,
+        from source: some ClipStore, to destination: some ClipStore, by script: LedgerScript, page: Int = 500,
         progress: (StoreCopy) -> Void = { _ in }
     ) async throws -> StoreCopy {
         try await refuseStranger(source, destination)
         // What stays with its delivery is copied as what it is going to be.
         while try await source.write({ try LedgerScript.takeWaiting(limit: page, in: $0) }) > 0 {}
+        var unmet: ClipUID?
+        repeat {
+            unmet = try await source.write { [unmet] in try script.adopt(after: unmet, limit: page, in: $0).next }
+        } while unmet != nil
         var copy = StoreCopy()
         var last = try await destination.read { try $0.counters().delivery }
         while true {
@@ -87,6 +95,7 @@ public struct StoreCopy: Sendable, Equatable {
         }
         try await copyClips(source, destination, page, &copy, progress)
         try await copyMessages(source, destination, page, &copy, progress)
+        copy.foreignRows = try await source.read { try $0.foreignRowCount() }
         let counters = try await source.read { try $0.counters() }
         try await destination.write { try $0.raiseCounters(to: counters) }
         return copy

@@ -71,6 +71,8 @@ final class PostgresConnection {
             PQfinish(opened)
             throw PostgresError(state: refusal(words), message: words, isConnectionLost: true)
         }
+        // They would go to standard error as they are, what an application's triggers raise among them.
+        _ = PQsetNoticeProcessor(opened, { _, _ in }, nil)
         return opened
     }
 
@@ -101,9 +103,15 @@ final class PostgresConnection {
         \(word) idle_in_transaction_session_timeout = \(limits.idleInTransaction.wholeMilliseconds);
         \(word) clipbridge.writer = '1';
         \(word) bytea_output = 'hex';
+        \(word) quote_all_identifiers = off;
         SELECT set_config('synchronous_commit', 'on', \(word == "SET" ? "false" : "true"))
         WHERE current_setting('synchronous_commit') = 'off';
         """
+    }
+
+    /// How long the rest of the transaction waits for a lock; nil for as long as others do.
+    func setLockLimit(_ limit: Duration?) throws(PostgresError) {
+        try script("SET LOCAL lock_timeout = \((limit ?? limits.lock).wholeMilliseconds)")
     }
 
     // MARK: Statements
@@ -248,7 +256,7 @@ final class PostgresConnection {
         let words = field("M")
         return PostgresError(
             state: state, message: words.isEmpty ? message(of: pointer) : words,
-            isConnectionLost: PQstatus(pointer) != CONNECTION_OK)
+            isWithinFunction: !field("W").isEmpty, isConnectionLost: PQstatus(pointer) != CONNECTION_OK)
     }
 
     /// libpq's words, on one line. They hold neither passwords nor parameters.

@@ -44,6 +44,7 @@ struct PostgresSchema: Sendable {
             // Another replica may be at it, for longer than a lock is waited for otherwise.
             try connection.script("SET LOCAL lock_timeout = '60s'; SET LOCAL statement_timeout = '10min'")
             try connection.execute("SELECT pg_advisory_xact_lock($1)", [.init(Self.migrationLock)])
+            try checkEncoding(connection)
             try createOwnTables(connection)
             try createClipsTable(connection)
             let abilities = try prepare(connection)
@@ -53,6 +54,16 @@ struct PostgresSchema: Sendable {
             if !connection.isLost { connection.rollBack() }
             throw error
         }
+    }
+
+    /// What a webhook says may be in any script. `SQL_ASCII` takes all bytes as they are.
+    private func checkEncoding(_ connection: PostgresConnection) throws {
+        let encoding = try connection.execute("SELECT current_setting('server_encoding') AS name").row?.text("name")
+        guard let encoding, !["UTF8", "SQL_ASCII"].contains(encoding) else { return }
+        throw StoreError(
+            .unsuitableTable,
+            "the database's encoding is \(encoding) and has to be UTF8: "
+                + "CREATE DATABASE … TEMPLATE template0 ENCODING UTF8")
     }
 
     private func createOwnTables(_ connection: PostgresConnection) throws {
@@ -128,7 +139,8 @@ struct PostgresSchema: Sendable {
     /// Looks what the table is like and what may be done with it, and makes index and trigger where that is allowed.
     private func prepare(_ connection: PostgresConnection) throws -> Abilities {
         var abilities = Abilities()
-        abilities.collation = try checkColumns(connection)
+        let uid: String
+        (uid, abilities.collation) = try checkColumns(connection)
         try checkRights(connection)
         abilities.schema =
             try connection.execute(
@@ -154,6 +166,17 @@ struct PostgresSchema: Sendable {
                 + "ON \(table.sql) FOR EACH STATEMENT "
                 + "EXECUTE FUNCTION clipbridge_rows_changed('\(abilities.schema.replacing("'", with: "''"))')",
             lack: "other programs' rows are looked for every few seconds instead of being told", &abilities)
+        let arguments = "'\(abilities.schema.replacing("'", with: "''"))', '\(uid.replacing("'", with: "''"))'"
+        _ = try make(
+            connection,
+            present: "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = \(tableLiteral)::regclass "
+                + "AND tgname = 'clipbridge_row_removed' AND tgenabled <> 'D') AS found",
+            isAllowed: mayTrigger,
+            "CREATE TRIGGER clipbridge_row_removed AFTER DELETE ON \(table.sql) FOR EACH ROW "
+                + "EXECUTE FUNCTION clipbridge_rows_removed(\(arguments)); "
+                + "CREATE TRIGGER clipbridge_rows_removed AFTER TRUNCATE ON \(table.sql) FOR EACH STATEMENT "
+                + "EXECUTE FUNCTION clipbridge_rows_removed(\(arguments))",
+            lack: "rows that are removed and inserted again are not picked up anew", &abilities)
         return abilities
     }
 
@@ -188,11 +211,12 @@ struct PostgresSchema: Sendable {
         return false
     }
 
-    /// - Returns: how our own uids are to be compared with the table's.
-    private func checkColumns(_ connection: PostgresConnection) throws -> String {
+    /// - Returns: the uid column's name as the catalogue has it, and how our own uids are to be compared with it.
+    private func checkColumns(_ connection: PostgresConnection) throws -> (name: String, collation: String) {
         let columns = try connection.execute(
             """
             SELECT a.attname AS name, t.typcategory AS category, format_type(a.atttypid, NULL) AS type,
+                a.attgenerated <> '' AS is_generated,
                 CASE WHEN a.attcollation <> t.typcollation AND t.typcollation <> 0
                     THEN (SELECT quote_ident(n.nspname) || '.' || quote_ident(l.collname)
                         FROM pg_collation l JOIN pg_namespace n ON n.oid = l.collnamespace WHERE l.oid = a.attcollation)
@@ -210,6 +234,12 @@ struct PostgresSchema: Sendable {
             guard let row = columns.first(where: { $0.text("name") == name }) else {
                 throw StoreError(.unsuitableTable, "the table \(table.sql) has no column \"\(name ?? uidColumn.sql)\"")
             }
+            if row.bool("is_generated") {
+                throw StoreError(
+                    .unsuitableTable,
+                    "the column \"\(row.text("name") ?? "")\" of the table \(table.sql) is generated, and the bridge "
+                        + "has to write it")
+            }
             return row
         }
         let uid = try column(uidName)
@@ -225,7 +255,7 @@ struct PostgresSchema: Sendable {
                 "the column \(uidColumn.sql) of the table \(table.sql) must be unique: "
                     + "CREATE UNIQUE INDEX ON \(table.sql) (\(uidColumn.sql))")
         }
-        return uid.text("collation").map { " COLLATE \($0)" } ?? ""
+        return (uidName ?? "", uid.text("collation").map { " COLLATE \($0)" } ?? "")
     }
 
     private func wrongType(_ row: PostgresRow, _ wanted: String) -> StoreError {
@@ -433,6 +463,24 @@ struct PostgresSchema: Sendable {
         );
         CREATE INDEX clipbridge_outbox_due ON clipbridge_outbox (target, due_at);
         CREATE INDEX clipbridge_outbox_clip ON clipbridge_outbox (target, uid, id);
+        """,
+        // 4: a row that is removed is forgotten, so that it is met anew if it comes back. Whoever removes it has no
+        // rights on our tables, and nobody else may put the function to use.
+        """
+        CREATE FUNCTION clipbridge_rows_removed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+        SET search_path = pg_catalog, pg_temp AS $$
+        DECLARE
+            gone text;
+        BEGIN
+            IF TG_OP = 'TRUNCATE' THEN
+                EXECUTE format('DELETE FROM %I.clipbridge_clips', TG_ARGV[0]);
+            ELSE
+                EXECUTE format('SELECT ($1).%I::text', TG_ARGV[1]) USING OLD INTO gone;
+                EXECUTE format('DELETE FROM %I.clipbridge_clips WHERE uid = $1', TG_ARGV[0]) USING gone;
+            END IF;
+            RETURN NULL;
+        END $$;
+        REVOKE EXECUTE ON FUNCTION clipbridge_rows_removed() FROM PUBLIC;
         """,
     ]
 }

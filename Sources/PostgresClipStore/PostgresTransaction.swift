@@ -214,6 +214,9 @@ public final class PostgresTransaction: StoreTransaction {
                 .first.flatMap(Self.work))
     }
 
+    /// How long a row is waited for that another transaction has inserted under the same uid and not committed.
+    private static let insertPatience = Duration.milliseconds(300)
+
     public func insertClip(
         _ uid: ClipUID, machine: ClipStateMachine, patch: Details, at now: Timestamp
     ) throws -> String? {
@@ -228,11 +231,13 @@ public final class PostgresTransaction: StoreTransaction {
                     + "WHERE \(self.uidColumn) = $1", table)
             isWritten = updated.count > 0
             guard try !isWritten && !self.hasRow(uid.rawValue) else { return }
+            try connection.setLockLimit(Self.insertPatience)
             let inserted = try self.execute(
                 "INSERT INTO \(self.schema.table.sql) (\(self.schema.uidColumn.sql), status, processing_details) "
                     + "VALUES ($1, $2, clipbridge_merge_patch('{}', $3))", table)
             // A trigger may have put it elsewhere.
             isWritten = try inserted.count > 0 || self.hasRow(uid.rawValue)
+            try connection.setLockLimit(nil)
         }
         if let refusal { return refusal }
         // A trigger of the application may say nothing.
@@ -290,12 +295,13 @@ public final class PostgresTransaction: StoreTransaction {
 
     /// Runs statements that the application's table may refuse.
     /// - Returns: the table's refusal, in words.
+    /// - Throws: `StoreError` with `rowHeld` when another transaction keeps the row for too long.
     private func guarded(_ body: () throws -> Void) throws -> String? {
         guard usesSavepoints else {
             do {
                 try body()
                 return nil
-            } catch let error as PostgresError where error.isRefusedRow {
+            } catch let error as PostgresError where error.isRefusedRow || error.isLockTimeout {
                 throw NeedsSavepoints()
             }
         }
@@ -308,6 +314,9 @@ public final class PostgresTransaction: StoreTransaction {
         } catch let error as PostgresError where error.isRefusedRow {
             try connection.script("ROLLBACK TO SAVEPOINT row")
             return error.message
+        } catch let error as PostgresError where error.isLockTimeout {
+            try connection.script("ROLLBACK TO SAVEPOINT row")
+            throw StoreError(.rowHeld, "another program's transaction holds the clip's row: \(error.message)")
         }
     }
 

@@ -114,6 +114,17 @@ struct SQLiteSchema: Sendable {
                 database,
                 sql: "SELECT name FROM \(prefix)sqlite_schema WHERE type = 'trigger' AND lower(tbl_name) = lower(?)",
                 arguments: [table.name]))
+        // One that is removed is forgotten, so that it is met anew if it comes back.
+        if !present.contains("clipbridge_removed") {
+            try database.execute(
+                sql: """
+                    CREATE TRIGGER \(prefix)clipbridge_removed AFTER DELETE ON \"\(table.name.replacingQuotes)\"
+                    BEGIN
+                        DELETE FROM clipbridge_clips WHERE uid = OLD.\(uidColumn.sql);
+                        DELETE FROM clipbridge_arrivals WHERE uid = OLD.\(uidColumn.sql);
+                    END
+                    """)
+        }
         guard !present.isSuperset(of: events.map(\.0)) else { return }
         for (name, event) in events {
             try database.execute(

@@ -4,6 +4,7 @@
 import BridgeTesting
 import ClipLifecycle
 import ClipStore
+import Foundation
 import PostgresClipStore
 import Testing
 
@@ -257,6 +258,117 @@ import Testing
             }
             let late = try await store.write { try script.applyPending(limit: 10, in: $0) }
             #expect(late.map(\.to) == [.streamReady])
+        }
+    }
+
+    /// Nor does one that it has inserted and not committed, under the uid of a webhook's clip.
+    @Test func rowThatIsNotCommittedIsPassedOver() async throws {
+        try await withApplication { store, application in
+            let script = script
+            for (number, uid) in ["new", "new", "other"].enumerated() {
+                try await deliver(uid, body: "body \(number)", to: store)
+            }
+            try await application.whileHolding(
+                "INSERT INTO \(application.name) (\"Video UID\", status) VALUES ('new', 'queued')"
+            ) {
+                let decided = try await store.write { try script.applyPending(limit: 10, in: $0) }
+                #expect(decided.map(\.signal.uid.rawValue) == ["other"])
+                await #expect(throws: StoreError.self) {
+                    try await store.write {
+                        try script.submit(
+                            Signal(uid: ClipUID("new")!, source: .operator, status: .queued), registers: true, in: $0)
+                    }
+                }
+            }
+            let late = try await store.write { try script.applyPending(limit: 10, in: $0) }
+            #expect(late.map(\.outcome) == [.applied, .merged])
+        }
+    }
+
+    private func deliver(_ uid: String, body: String, to store: PostgresClipStore) async throws {
+        let (uid, body) = (try #require(ClipUID(uid)), Array(body.utf8))
+        _ = try await store.record(
+            NewDelivery(
+                receivedAt: script.now, signedAt: script.now, signatureHeader: "h", body: body, bodySHA256: body,
+                uid: uid, outcome: .accepted, signal: Signal(uid: uid, source: .webhook, status: .streamReady)))
+    }
+
+    /// A trigger that looks for what is not there refuses its own row and no other.
+    @Test func triggerThatFailsConcernsItsRowAlone() async throws {
+        try await TestDatabase.with { database in
+            try await database.execute(
+                """
+                CREATE TABLE clips (cloudflare_uid text UNIQUE, status text, processing_details jsonb);
+                CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                    INSERT INTO missing VALUES (1);
+                    RETURN NEW;
+                END $$;
+                CREATE TRIGGER broken BEFORE INSERT ON clips FOR EACH ROW WHEN (NEW.cloudflare_uid = 'bad')
+                    EXECUTE FUNCTION broken();
+                """)
+            let store = try database.store()
+            try await store.migrate()
+            let script = script
+            for uid in ["bad", "good"] { try await deliver(uid, body: uid, to: store) }
+            let decided = try await store.write { try script.applyPending(limit: 10, in: $0) }
+            #expect(decided.map(\.signal.uid.rawValue) == ["bad", "good"])
+            #expect(decided.map(\.reason) == [.unknownClip, nil])
+            try await store.close()
+        }
+    }
+
+    @Test(arguments: ["DELETE FROM clips", "TRUNCATE clips"])
+    func removedRowIsMetAnew(removal: String) async throws {
+        try await TestDatabase.with { database in
+            let store = try database.store()
+            try await store.migrate()
+            let script = script
+            for status in ["complete", "uploading"] {
+                try await database.execute("INSERT INTO clips VALUES ('one', '\(status)')")
+                #expect(try await store.write { try script.adopt(limit: 10, in: $0).count } == 1)
+                let work = try await store.read { try $0.work(of: one) }
+                #expect(work?.action == (status == "uploading" ? .checkVideo : nil))
+                try await database.execute(removal)
+            }
+            try await store.close()
+        }
+    }
+
+    @Test(arguments: ["cloudflare_uid", "status", "processing_details"])
+    func generatedColumnIsRefused(column: String) async throws {
+        try await TestDatabase.with { database in
+            let columns = ["cloudflare_uid": "text UNIQUE", "status": "text", "processing_details": "jsonb"]
+                .sorted { $0.key < $1.key }
+                .map { name, type in
+                    let kind = type.split(separator: " ")[0]
+                    let generated = "GENERATED ALWAYS AS ((other->>'x')::\(kind)) STORED"
+                    return "\(name) \(type) \(name == column ? generated : "")"
+                }
+            try await database.execute("CREATE TABLE clips (\(columns.joined(separator: ", ")), other jsonb)")
+            let store = try database.store()
+            let error = await #expect(throws: StoreError.self) { try await store.migrate() }
+            #expect(error?.code == .unsuitableTable)
+            #expect(error?.message.contains("generated") == true)
+            try await store.close()
+        }
+    }
+
+    @Test func databaseThatDoesNotTakeEveryTextIsRefused() async throws {
+        try await TestDatabase.with { database in
+            let name = "latin_\(database.name)"
+            try await database.execute(
+                alone: "CREATE DATABASE \(name) TEMPLATE template0 ENCODING LATIN1 LC_COLLATE 'C' LC_CTYPE 'C'")
+            let result = await Result {
+                var url = try #require(URLComponents(string: TestDatabase.server()))
+                url.path = "/\(name)"
+                let store = try database.store(url: url.string)
+                let error = await #expect(throws: StoreError.self) { try await store.migrate() }
+                #expect(error?.code == .unsuitableTable)
+                #expect(error?.message.contains("LATIN1") == true)
+                try await store.close()
+            }
+            try await database.execute(alone: "DROP DATABASE \(name)")
+            try result.get()
         }
     }
 

@@ -52,6 +52,13 @@ struct TestDatabase: Sendable {
         await session.close()
     }
 
+    /// A statement that stands in no transaction.
+    func execute(alone sql: String) async throws {
+        let session = PostgresSession(url: url, label: "application")
+        try await session.run { _ = try $0.script(sql) }
+        await session.close()
+    }
+
     /// Runs `body` while a transaction of another program holds what the statement locks.
     func whileHolding(_ sql: String, _ body: () async throws -> Void) async throws {
         let session = PostgresSession(url: url, label: "application")

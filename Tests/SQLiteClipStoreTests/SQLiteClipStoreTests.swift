@@ -145,6 +145,35 @@ import Testing
         return try await store.write { try script.adopt(limit: 10, in: $0).count }
     }
 
+    @Test func copyTakesRowsThatNobodyHasMet() async throws {
+        try await withApplication { store, _ in
+            try await withStore { destination, _ in
+                let copy = try await StoreCopy.run(from: store, to: destination, by: script)
+                #expect(copy.clips == 2)
+                #expect(copy.foreignRows == 2)
+                let one = try await destination.read { try $0.clip(ClipUID("one")!) }
+                #expect(one?.work?.action == .checkVideo)
+            }
+        }
+    }
+
+    @Test func removedRowIsMetAnew() async throws {
+        try await withApplication { store, application in
+            #expect(try await adopted(store) == 2)
+            for status in ["complete", "uploading"] {
+                try await application.write {
+                    try $0.execute(sql: "DELETE FROM \"My Clips\" WHERE \"Video UID\" = 'one'")
+                    try $0.execute(
+                        sql: "INSERT INTO \"My Clips\" (\"Video UID\", status) VALUES ('one', ?)", arguments: [status])
+                }
+                #expect(try await adopted(store) == 1)
+                let clip = try await store.read { try $0.clip(ClipUID("one")!) }
+                #expect(clip?.status?.rawValue == status)
+                #expect(clip?.work?.action == (status == "uploading" ? .checkVideo : nil))
+            }
+        }
+    }
+
     @Test func rowsThatComeOrAreChangedLaterAreAdoptedToo() async throws {
         try await withApplication { store, application in
             #expect(try await adopted(store) == 2)

@@ -42,7 +42,7 @@ struct CommandFailure: Error {
 
     private static func code(of error: StoreError) -> Code {
         switch error.code {
-        case .unavailable, .inUse, .noSchema: .unavailable
+        case .unavailable, .rowHeld, .inUse, .noSchema: .unavailable
         case .newerSchema, .unsuitableTable: .configuration
         case .forbidden: .refused
         case .corrupt: .failed

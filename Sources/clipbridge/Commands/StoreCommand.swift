@@ -93,7 +93,8 @@ extension StoreCommand {
                 try database.open(
                     clipsTable: settings.clipsTable, uidColumn: settings.uidColumn, logger: .silent)
             }
-            try await copy(try open(source), try open(destination))
+            let script = LedgerScript(policy: settings.policy, now: SystemWallClock().now())
+            try await copy(try open(source), try open(destination), by: script)
         }
 
         private static func database(_ text: String?, _ settings: Settings, _ option: String) throws -> Database {
@@ -104,27 +105,32 @@ extension StoreCommand {
             return database
         }
 
-        private func copy(_ source: some ClipStore, _ destination: some ClipStore) async throws {
+        private func copy(
+            _ source: some ClipStore, _ destination: some ClipStore, by script: LedgerScript
+        ) async throws {
             // Of a file, this also makes sure that no bridge is at it.
             try await source.takeOwnership()
             try await destination.takeOwnership()
             try await source.checkReady()
             try await destination.migrate()
             let isShown = Terminal.isErrorTerminal
-            let done = try await StoreCopy.run(from: source, to: destination) { copy in
+            let done = try await StoreCopy.run(from: source, to: destination, by: script) { copy in
                 if isShown { Terminal.error(Self.words(copy)) }
             }
             try await source.close()
             try await destination.close()
             guard json else {
                 Terminal.output("copied \(Self.words(done))")
+                if done.foreignRows > 0 {
+                    Terminal.error("\(done.foreignRows) rows stay behind: their status or uid is none of the bridge's")
+                }
                 return
             }
             Terminal.output(
                 JSONText.line([
                     "ok": true, "clips": .integer(Int64(done.clips)), "entries": .integer(Int64(done.entries)),
                     "deliveries": .integer(Int64(done.deliveries)), "transfers": .integer(Int64(done.transfers)),
-                    "messages": .integer(Int64(done.messages)),
+                    "messages": .integer(Int64(done.messages)), "foreign_rows": .integer(Int64(done.foreignRows)),
                 ]))
         }
 
