@@ -161,3 +161,11 @@ struct StoreOptions: ParsableArguments {
         return try Settings(RawSettings(flags: flags, configFile: configFile))
     }
 }
+
+extension Database {
+    /// - Throws: `CommandFailure` for a file that is not there: to open it would be to make it.
+    func checkPresence() throws {
+        guard case .sqlite(let path) = self, !FileManager.default.fileExists(atPath: path) else { return }
+        throw CommandFailure(.failed, "the database \"\(path)\" is not there")
+    }
+}

@@ -36,12 +36,6 @@ enum Database: Sendable, Equatable {
         }
     }
 
-    /// - Throws: `CommandFailure` for a file that is not there: to open it would be to make it.
-    func checkPresence() throws {
-        guard case .sqlite(let path) = self, !FileManager.default.fileExists(atPath: path) else { return }
-        throw CommandFailure(.failed, "the database \"\(path)\" is not there")
-    }
-
     /// Opens the file, or makes ready to connect.
     func open(clipsTable: SQLName, uidColumn: SQLName, logger: Logger) throws -> any ClipStore {
         switch self {
