@@ -147,6 +147,12 @@ struct PostgresSchema: Sendable {
                 "SELECT n.nspname AS schema FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
                     + "WHERE c.oid = 'clipbridge_meta'::regclass"
             ).row?.text("schema") ?? ""
+        // By it the function that forgets removed rows knows the table.
+        try connection.execute(
+            "INSERT INTO clipbridge_meta VALUES ('clips_table', $1::regclass::oid::bigint) "
+                + "ON CONFLICT (key) DO UPDATE SET value = excluded.value "
+                + "WHERE clipbridge_meta.value <> excluded.value",
+            [.text(table.sql)])
         let isOwner = try connection.execute(
             "SELECT pg_has_role(relowner, 'USAGE') AS yes FROM pg_class WHERE oid = $1::regclass", [.text(table.sql)]
         ).isTrue("yes")
@@ -465,14 +471,20 @@ struct PostgresSchema: Sendable {
         CREATE INDEX clipbridge_outbox_clip ON clipbridge_outbox (target, uid, id);
         """,
         // 4: a row that is removed is forgotten, so that it is met anew if it comes back. Whoever removes it has no
-        // rights on our tables, and nobody else may put the function to use.
+        // rights on our tables, so it is done with ours, and for the clips table alone: anybody may put the function
+        // on a table of his own.
         """
         CREATE FUNCTION clipbridge_rows_removed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
         SET search_path = pg_catalog, pg_temp AS $$
         DECLARE
+            clips_table bigint;
             gone text;
         BEGIN
-            IF TG_OP = 'TRUNCATE' THEN
+            EXECUTE format('SELECT value FROM %I.clipbridge_meta WHERE key = ''clips_table''', TG_ARGV[0])
+                INTO clips_table;
+            IF clips_table IS DISTINCT FROM coalesce(pg_partition_root(TG_RELID), TG_RELID)::oid::bigint THEN
+                RETURN NULL;
+            ELSIF TG_OP = 'TRUNCATE' THEN
                 EXECUTE format('DELETE FROM %I.clipbridge_clips', TG_ARGV[0]);
             ELSE
                 EXECUTE format('SELECT ($1).%I::text', TG_ARGV[1]) USING OLD INTO gone;
@@ -480,7 +492,6 @@ struct PostgresSchema: Sendable {
             END IF;
             RETURN NULL;
         END $$;
-        REVOKE EXECUTE ON FUNCTION clipbridge_rows_removed() FROM PUBLIC;
         """,
     ]
 }

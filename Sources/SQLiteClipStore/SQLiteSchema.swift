@@ -82,7 +82,7 @@ struct SQLiteSchema: Sendable {
                 CREATE INDEX IF NOT EXISTS \(prefix)clipbridge_foreign
                 ON \(name) (\(uidColumn.sql)) WHERE \(isForeign(""))
                 """)
-        try noteArrivals(database)
+        try noteForeignWrites(database)
     }
 
     private var prefix: String { table.schema.map { "\"\($0.replacingQuotes)\"." } ?? "" }
@@ -106,8 +106,8 @@ struct SQLiteSchema: Sendable {
 
     static let statusList = ClipStatus.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
 
-    /// Has the table itself note the rows that other programs insert, also while no bridge runs.
-    private func noteArrivals(_ database: Database) throws {
+    /// Has the table itself note the rows that other programs insert or remove, also while no bridge runs.
+    private func noteForeignWrites(_ database: Database) throws {
         let events = [("clipbridge_inserted", "INSERT"), ("clipbridge_updated", "UPDATE OF \(uidColumn.sql), status")]
         let present = try Set(
             String.fetchAll(

@@ -115,4 +115,43 @@ import Testing
             #expect(try await database.column("SELECT title AS x FROM clips") == ["First"])
         }
     }
+    /// The table's owner may not write into our tables, and needs not: a row that he removes is forgotten, but not what
+    /// he removes from another table.
+    @Test func ownerCanHaveRemovedRowsForgotten() async throws {
+        try await withRole("GRANT SELECT, UPDATE (status, processing_details) ON clips TO ROLE;") {
+            store, database, role in
+            let owner = "o\(role)"
+            try await database.execute(
+                """
+                CREATE ROLE \(owner); GRANT USAGE, CREATE ON SCHEMA \(database.name) TO \(owner);
+                ALTER TABLE clips OWNER TO \(owner);
+                """)
+            let result = await Result {
+                try await store.migrate()
+                let script = script
+                #expect(try await store.write { try script.adopt(limit: 10, in: $0).count } == 1)
+                let (trigger, again) = (
+                    "FOR EACH ROW EXECUTE FUNCTION clipbridge_rows_removed('\(database.name)', 'cloudflare_uid')",
+                    "INSERT INTO clips VALUES ('one', 'uploading')"
+                )
+                try await database.execute(
+                    """
+                    SET ROLE \(owner);
+                    CREATE TABLE decoy (cloudflare_uid text); INSERT INTO decoy VALUES ('one');
+                    CREATE TRIGGER removed AFTER DELETE ON decoy \(trigger);
+                    DELETE FROM decoy; DELETE FROM clips; \(again);
+                    """)
+                #expect(try await store.write { try script.adopt(limit: 10, in: $0).count } == 0)
+                try await database.execute(
+                    """
+                    SET ROLE \(owner);
+                    CREATE TRIGGER clipbridge_row_removed AFTER DELETE ON clips \(trigger);
+                    DELETE FROM clips; \(again);
+                    """)
+                #expect(try await store.write { try script.adopt(limit: 10, in: $0).count } == 1)
+            }
+            try await database.execute("DROP OWNED BY \(owner) CASCADE; DROP ROLE \(owner)")
+            try result.get()
+        }
+    }
 }
