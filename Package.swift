@@ -187,7 +187,7 @@ let package = Package(
         .testTarget(
             name: "SQLiteClipStoreTests",
             dependencies: [
-                "BridgeTesting", "ClipLifecycle", "ClipStore", "SQLiteClipStore", concurrencyHelpers, grdb,
+                "BridgeTesting", "ClipLifecycle", "ClipStore", "SQLiteClipStore", concurrencyHelpers, crypto, grdb,
                 .product(name: "GRDBSQLite", package: "GRDB.swift"),
             ],
             swiftSettings: safe

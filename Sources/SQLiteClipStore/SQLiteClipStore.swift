@@ -28,12 +28,24 @@ public final class SQLiteClipStore: ClipStore {
     private let deliveryWriter = DispatchQueue(label: "clipbridge.deliveries")
     private let turns = WriterTurns()
     private let waiting = WaitingDeliveries()
+    private let bodies: RecentBodies
     private let versions = NIOLockedValueBox<(data: Int64?, schema: Int64?)?>(nil)
     private let ownership = NIOLockedValueBox<DatabaseQueue?>(nil)
 
     /// Opens or creates the file.
     /// - Throws: `StoreError` when the file can not be opened.
-    public init(path: String, clipsTable: SQLName, uidColumn: SQLName) throws {
+    public convenience init(path: String, clipsTable: SQLName, uidColumn: SQLName) throws {
+        try self.init(path: path, clipsTable: clipsTable, uidColumn: uidColumn, bodies: RecentBodies())
+    }
+
+    /// - Parameter bodiesPerRun: how many deliveries' bodies go into their index together; few, so that a test sees it.
+    package convenience init(path: String, clipsTable: SQLName, uidColumn: SQLName, bodiesPerRun: Int) throws {
+        try self.init(
+            path: path, clipsTable: clipsTable, uidColumn: uidColumn, bodies: RecentBodies(runLength: bodiesPerRun))
+    }
+
+    private init(path: String, clipsTable: SQLName, uidColumn: SQLName, bodies: RecentBodies) throws {
+        self.bodies = bodies
         var configuration = Configuration()
         configuration.busyMode = .timeout(5)
         configuration.label = "clipbridge"
@@ -118,20 +130,27 @@ public final class SQLiteClipStore: ClipStore {
         let (value, change) = try await pool.write {
             try self.write(in: $0, logPagesMax: .others, usesSavepoints: usesSavepoints, body)
         }
-        waiting.end(change)
+        end(change)
         return value
+    }
+
+    /// The transaction is committed.
+    private func end(_ change: SQLiteTransaction.Change) {
+        waiting.end(change.waiting)
+        bodies.end(change.bodies)
     }
 
     private func write<Value>(
         in database: Database, logPagesMax: LogPagesMax, usesSavepoints: Bool,
         _ body: (SQLiteTransaction) throws -> Value
-    ) throws -> (Value, WaitingDeliveries.Change) {
+    ) throws -> (Value, SQLiteTransaction.Change) {
         try database.execute(sql: "PRAGMA wal_autocheckpoint = \(logPagesMax.rawValue)")
         return try transaction(in: database, usesSavepoints: usesSavepoints).run(body)
     }
 
     private func transaction(in database: Database, usesSavepoints: Bool = false) -> SQLiteTransaction {
-        SQLiteTransaction(database: database, schema: schema, waiting: waiting, usesSavepoints: usesSavepoints)
+        SQLiteTransaction(
+            database: database, schema: schema, waiting: waiting, bodies: bodies, usesSavepoints: usesSavepoints)
     }
 
     public func record(
@@ -146,11 +165,11 @@ public final class SQLiteClipStore: ClipStore {
         do {
             return try turns.write(deliveries: \.count) {
                 let (receipts, change) = try pool.write { database in
-                    try write(in: database, logPagesMax: .deliveries, usesSavepoints: false) { transaction in
-                        try batch.map { try LedgerScript.record($0, in: transaction) }
+                    try write(in: database, logPagesMax: .deliveries, usesSavepoints: false) {
+                        try $0.record(batch.map { $0 })
                     }
                 }
-                waiting.end(change)
+                end(change)
                 return receipts
             }
         } catch let error as DatabaseError {

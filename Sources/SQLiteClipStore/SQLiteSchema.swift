@@ -360,6 +360,43 @@ struct SQLiteSchema: Sendable {
                 NULL, NULL, trace, NULL, NULL
             FROM clipbridge_pending;
         """,
+        // 8: the bodies' hashes have an index of their own, which takes them in sorted runs (`RecentBodies`). SQLite
+        // drops a UNIQUE only with its table. Without the legacy way the renaming fails over any view or trigger of the
+        // application's that is broken.
+        """
+        CREATE TABLE clipbridge_deliveries_8 (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            received_at INTEGER NOT NULL,
+            signed_at INTEGER NOT NULL,
+            signature TEXT NOT NULL,
+            body BLOB NOT NULL,
+            body_sha256 BLOB NOT NULL,
+            uid TEXT,
+            outcome TEXT NOT NULL,
+            signal TEXT
+        );
+        INSERT INTO clipbridge_deliveries_8
+            SELECT id, received_at, signed_at, signature, body, body_sha256, uid, outcome, signal
+            FROM clipbridge_deliveries;
+        CREATE TABLE clipbridge_bodies (
+            sha256 BLOB NOT NULL PRIMARY KEY,
+            delivery INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        INSERT INTO clipbridge_bodies SELECT body_sha256, id FROM clipbridge_deliveries ORDER BY body_sha256;
+        INSERT INTO clipbridge_meta
+            SELECT 'bodies_indexed', coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'clipbridge_deliveries';
+        DELETE FROM sqlite_sequence WHERE name = 'clipbridge_deliveries_8';
+        UPDATE sqlite_sequence SET name = 'clipbridge_deliveries_8' WHERE name = 'clipbridge_deliveries';
+        DROP TABLE clipbridge_deliveries;
+        PRAGMA legacy_alter_table = ON;
+        ALTER TABLE clipbridge_deliveries_8 RENAME TO clipbridge_deliveries;
+        PRAGMA legacy_alter_table = OFF;
+        CREATE INDEX clipbridge_deliveries_apart ON clipbridge_deliveries (uid, id) WHERE outcome <> 'accepted';
+        CREATE INDEX clipbridge_deliveries_received ON clipbridge_deliveries (received_at);
+        CREATE TABLE clipbridge_bodies_recent (last INTEGER PRIMARY KEY, bodies BLOB NOT NULL);
+        CREATE TRIGGER clipbridge_deliveries_removed AFTER DELETE ON clipbridge_deliveries
+        BEGIN DELETE FROM clipbridge_bodies WHERE sha256 = OLD.body_sha256 AND delivery = OLD.id; END;
+        """,
     ]
 }
 

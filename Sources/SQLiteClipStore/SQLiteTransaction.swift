@@ -12,16 +12,26 @@ public struct SQLiteTransaction: StoreTransaction {
     /// it has changed. Run again with savepoints, the refusal can be told from the rest.
     struct NeedsSavepoints: Error {}
 
+    /// What has to be known of it once it is committed.
+    struct Change: Sendable {
+        var waiting = WaitingDeliveries.Change()
+        var bodies = RecentBodies.Change()
+    }
+
     let database: Database
     let schema: SQLiteSchema
     private let waiting: WaitingDeliveries
+    private let bodies: RecentBodies
     private let usesSavepoints: Bool
     private let news = News()
 
-    init(database: Database, schema: SQLiteSchema, waiting: WaitingDeliveries, usesSavepoints: Bool) {
+    init(
+        database: Database, schema: SQLiteSchema, waiting: WaitingDeliveries, bodies: RecentBodies, usesSavepoints: Bool
+    ) {
         self.database = database
         self.schema = schema
         self.waiting = waiting
+        self.bodies = bodies
         self.usesSavepoints = usesSavepoints
     }
 
@@ -338,25 +348,117 @@ public struct SQLiteTransaction: StoreTransaction {
     // MARK: Deliveries
 
     public func insertDelivery(_ delivery: NewDelivery) throws -> (id: Int64, isDuplicate: Bool) {
-        let hash = Data(delivery.bodySHA256)
+        let hash = BodyHash(delivery.bodySHA256)
+        if let first = try self.delivery(of: hash) { return (first, true) }
         try execute(
             """
             INSERT INTO clipbridge_deliveries
                 (received_at, signed_at, signature, body, body_sha256, uid, outcome, signal)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (body_sha256) DO NOTHING
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 delivery.receivedAt.milliseconds, delivery.signedAt.milliseconds, delivery.signatureHeader,
-                Data(delivery.body), hash, delivery.uid?.rawValue, delivery.outcome.rawValue,
+                Data(delivery.body), Data(delivery.bodySHA256), delivery.uid?.rawValue, delivery.outcome.rawValue,
                 delivery.signal.map(SignalText.encode),
             ])
-        guard database.changesCount == 1 else {
-            return (try number("SELECT id FROM clipbridge_deliveries WHERE body_sha256 = ?", [hash]), true)
-        }
         let id = database.lastInsertedRowID
-        if let signal = delivery.signal { news.waiting.added.append(.init(id: id, uid: signal.uid)) }
+        news.change.bodies.added[hash] = id
+        if let signal = delivery.signal { news.change.waiting.added.append(.init(id: id, uid: signal.uid)) }
         return (id, false)
     }
+
+    /// Stores a batch. The index is asked for all its bodies first, several with one statement: most of what such a
+    /// short one costs is the call.
+    func record(_ batch: [NewDelivery]) throws -> [DeliveryReceipt] {
+        news.indexed = try indexedBodies(batch.map { BodyHash($0.bodySHA256) })
+        defer { news.indexed = nil }
+        return try batch.map { try LedgerScript.record($0, in: self) }
+    }
+
+    /// The delivery that has brought this body, if it is still there.
+    private func delivery(of hash: BodyHash) throws -> Int64? {
+        try updateRecentBodies()
+        let known =
+            try news.change.bodies.added[hash] ?? bodies.delivery(of: hash)
+            ?? (news.indexed ?? indexedBodies([hash]))[hash]
+        guard let known else { return nil }
+        // It may have been removed for its age.
+        return try Int64.fetchOne(
+            try database.cachedStatement(sql: "SELECT id FROM clipbridge_deliveries WHERE id = ?"), arguments: [known])
+    }
+
+    /// Those of the bodies that are in their index, with the deliveries that brought them.
+    private func indexedBodies(_ hashes: [BodyHash]) throws -> [BodyHash: Int64] {
+        try Self.parts(of: hashes).reduce(into: [:]) { found, part in
+            // The last one stands for those that lack.
+            let lacking = repeatElement(part[part.endIndex - 1], count: Self.bodiesAtOnce - part.count)
+            let arguments = StatementArguments((part + lacking).map { Data($0.bytes) })
+            for (hash, id) in try all(Self.selectBodies, arguments, { (BodyHash($0[0] as Data), $0[1] as Int64) }) {
+                found[hash] = id
+            }
+        }
+    }
+
+    private static let selectBodies = """
+        SELECT sha256, delivery FROM clipbridge_bodies
+        WHERE sha256 IN (\(repeatElement("?", count: bodiesAtOnce).joined(separator: ", ")))
+        """
+
+    private func updateRecentBodies() throws {
+        guard news.change.bodies.start == nil else { return }
+        let place = RecentBodies.Place(
+            last: try given("clipbridge_deliveries"), indexed: try counter(Self.bodiesIndexed))
+        try bodies.update(to: place) {
+            try all("SELECT bodies FROM clipbridge_bodies_recent WHERE last > ?", [place.indexed]) {
+                RecentBodies.decode([UInt8]($0[0] as Data))
+            }.flatMap { $0 }
+        }
+        news.change.bodies.start = place
+    }
+
+    /// Keeps the bodies that have come, and brings some of those that wait for it into their index: two for each, so
+    /// that a run is in it before there is another one.
+    private func indexBodies() throws {
+        let added = news.change.bodies.added
+        guard let last = added.values.max() else { return }
+        try execute(
+            "INSERT INTO clipbridge_bodies_recent VALUES (?, ?)", [last, Data(RecentBodies.encode(added))])
+        let (next, indexed) = bodies.next(2 * added.count)
+        guard !next.isEmpty else { return }
+        let oldest = try number("SELECT min(id) FROM clipbridge_deliveries")
+        try index(next.filter { $0.delivery >= oldest })
+        if let indexed {
+            try raiseCounter(Self.bodiesIndexed, to: indexed)
+            try execute("DELETE FROM clipbridge_bodies_recent WHERE last <= ?", [indexed])
+        }
+        news.change.bodies.indexed = next.count
+    }
+
+    private func index(_ bodies: [RecentBodies.Body]) throws {
+        for part in Self.parts(of: bodies) {
+            try execute(
+                part.count == Self.bodiesAtOnce ? Self.insertBodies : Self.insertBodies(part.count),
+                StatementArguments(
+                    part.flatMap { [Data($0.hash.bytes), $0.delivery] as [any DatabaseValueConvertible] }))
+        }
+    }
+
+    private static let insertBodies = insertBodies(bodiesAtOnce)
+
+    private static func insertBodies(_ count: Int) -> String {
+        "INSERT OR REPLACE INTO clipbridge_bodies VALUES "
+            + repeatElement("(?, ?)", count: count).joined(separator: ", ")
+    }
+
+    /// So many go with one statement.
+    private static let bodiesAtOnce = 32
+
+    private static func parts<Value>(of values: [Value]) -> [ArraySlice<Value>] {
+        stride(from: 0, to: values.count, by: bodiesAtOnce).map { values[$0...].prefix(bodiesAtOnce) }
+    }
+
+    /// Up to which delivery all bodies are in their index.
+    private static let bodiesIndexed = "bodies_indexed"
 
     public func delivery(_ id: Int64) throws -> DeliveryRecord? {
         try row("SELECT * FROM clipbridge_deliveries WHERE id = ?", [id]).map(Self.delivery)
@@ -417,12 +519,12 @@ public struct SQLiteTransaction: StoreTransaction {
         let end: Int64? =
             taken.count == limit ? taken.last?.delivery : try number("SELECT max(id) FROM clipbridge_deliveries")
         if let end { try noteSignalsTaken(upTo: end) }
-        news.waiting.taken += taken.map { .init(id: $0.delivery, uid: $0.signal.uid) }
+        news.change.waiting.taken += taken.map { .init(id: $0.delivery, uid: $0.signal.uid) }
         return taken
     }
 
     private func noteSignalsTaken(upTo delivery: Int64) throws {
-        try execute("UPDATE clipbridge_meta SET value = max(value, ?) WHERE key = 'signals_taken'", [delivery])
+        try raiseCounter("signals_taken", to: delivery)
     }
 
     public func takeWaiting(of uid: ClipUID) throws -> [WaitingSignal] {
@@ -437,7 +539,7 @@ public struct SQLiteTransaction: StoreTransaction {
             try execute("UPDATE clipbridge_deliveries SET signal = NULL WHERE id = ?", [id])
             return found
         }
-        news.waiting.taken += taken.map { .init(id: $0.delivery, uid: $0.signal.uid) }
+        news.change.waiting.taken += taken.map { .init(id: $0.delivery, uid: $0.signal.uid) }
         return taken
     }
 
@@ -463,7 +565,7 @@ public struct SQLiteTransaction: StoreTransaction {
     }
 
     public func insertSignal(_ signal: Signal, delivery: Int64?, at now: Timestamp) throws -> Int64 {
-        let last = try news.last ?? number("SELECT seq FROM sqlite_sequence WHERE name = 'clipbridge_signals'")
+        let last = try news.last ?? given("clipbridge_signals")
         news.last = last + 1
         news.undecided[last + 1] = (signal, delivery, now)
         return last + 1
@@ -471,12 +573,13 @@ public struct SQLiteTransaction: StoreTransaction {
 
     /// Runs a transaction that writes; all that it writes is with the database when this returns, for it to commit.
     /// - Returns: also what has to be known once it is committed.
-    func run<Value>(_ body: (SQLiteTransaction) throws -> Value) throws -> (Value, WaitingDeliveries.Change) {
+    func run<Value>(_ body: (SQLiteTransaction) throws -> Value) throws -> (Value, Change) {
         waiting.begin()
         do {
             let value = try body(self)
             try keepUndecided()
-            return (value, news.waiting)
+            try indexBodies()
+            return (value, news.change)
         } catch {
             waiting.rolledBack()
             throw error
@@ -810,25 +913,30 @@ public struct SQLiteTransaction: StoreTransaction {
     // MARK: Copies
 
     public func counters() throws -> StoreCounters {
-        func counter(_ key: String) throws -> Int64 {
-            try number("SELECT value FROM clipbridge_meta WHERE key = ?", [key])
-        }
-        // What was given, not what is there: the last delivery may have been removed.
-        func given(_ table: String) throws -> Int64 {
-            try number("SELECT seq FROM sqlite_sequence WHERE name = ?", [table])
-        }
-        return StoreCounters(
+        StoreCounters(
             delivery: try given("clipbridge_deliveries"), entry: try given("clipbridge_signals"),
             change: try counter("change_seq"), epoch: try counter("epoch"))
     }
 
+    private func counter(_ key: String) throws -> Int64 {
+        try number("SELECT value FROM clipbridge_meta WHERE key = ?", [key])
+    }
+
+    /// The table's last number that was given, not that is there: the row may have been removed.
+    private func given(_ table: String) throws -> Int64 {
+        try number("SELECT seq FROM sqlite_sequence WHERE name = ?", [table])
+    }
+
     public func raiseCounters(to counters: StoreCounters) throws {
-        for (key, value) in [("change_seq", counters.change), ("epoch", counters.epoch)] {
-            try execute("UPDATE clipbridge_meta SET value = max(value, ?) WHERE key = ?", [value, key])
-        }
+        try raiseCounter("change_seq", to: counters.change)
+        try raiseCounter("epoch", to: counters.epoch)
         try noteSignalsTaken(upTo: counters.delivery)
         try raise("clipbridge_deliveries", to: counters.delivery)
         try raise("clipbridge_signals", to: counters.entry)
+    }
+
+    private func raiseCounter(_ key: String, to value: Int64) throws {
+        try execute("UPDATE clipbridge_meta SET value = max(value, ?) WHERE key = ?", [value, key])
     }
 
     /// The next number of the table is above this.
@@ -854,6 +962,7 @@ public struct SQLiteTransaction: StoreTransaction {
     }
 
     public func restore(_ delivery: StoredDelivery) throws {
+        try updateRecentBodies()
         let record = delivery.record
         try execute(
             """
@@ -865,6 +974,7 @@ public struct SQLiteTransaction: StoreTransaction {
                 record.id, record.receivedAt.milliseconds, record.signedAt.milliseconds, record.signatureHeader,
                 Data(record.body), Data(delivery.bodySHA256), record.uid?.rawValue, record.outcome.rawValue,
             ])
+        news.change.bodies.added[BodyHash(delivery.bodySHA256)] = record.id
     }
 
     public func restore(_ stored: StoredEntry) throws {
@@ -909,5 +1019,7 @@ private final class News {
     var last: Int64?
     /// Entries that are not decided: most are within the transaction, and are written once then.
     var undecided: [Int64: (signal: Signal, delivery: Int64?, at: Timestamp)] = [:]
-    var waiting = WaitingDeliveries.Change()
+    /// What the index of bodies said of those of a batch; nil without one.
+    var indexed: [BodyHash: Int64]?
+    var change = SQLiteTransaction.Change()
 }

@@ -32,7 +32,8 @@ enum Run {
                 // Names that are written here are valid.
                 func open() throws -> SQLiteClipStore {
                     try SQLiteClipStore(
-                        path: "\(folder.path)/clips.db", clipsTable: SQLName("clips")!, uidColumn: SQLName("uid")!)
+                        path: "\(folder.path)/clips.db", clipsTable: SQLName("clips")!, uidColumn: SQLName("uid")!,
+                        bodiesPerRun: 4)
                 }
                 let store = try open()
                 return drive(World(scenario, base: store, outside: try open(), folder: folder.path))

@@ -12,7 +12,8 @@ import Testing
 @Suite struct SQLiteClipStoreTests {
     /// A folder of its own for each test, removed at the end.
     private func withStore(
-        table: String = "clips", column: String = "cloudflare_uid", prepare: (String) throws -> Void = { _ in },
+        table: String = "clips", column: String = "cloudflare_uid", bodiesPerRun: Int = 1 << 15,
+        prepare: (String) throws -> Void = { _ in },
         _ body: (SQLiteClipStore, String) async throws -> Void
     ) async throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "clipbridge-\(UUID().uuidString)")
@@ -21,7 +22,8 @@ import Testing
         let path = folder.appending(path: "store.sqlite").path
         try prepare(path)
         let store = try SQLiteClipStore(
-            path: path, clipsTable: try #require(SQLName(table)), uidColumn: try #require(SQLName(column)))
+            path: path, clipsTable: try #require(SQLName(table)), uidColumn: try #require(SQLName(column)),
+            bodiesPerRun: bodiesPerRun)
         try await store.migrate()
         try await body(store, path)
         try await store.close()
@@ -32,6 +34,11 @@ import Testing
     @Test(arguments: ClipStoreConformance.Case.allCases)
     func conforms(_ name: ClipStoreConformance.Case) async throws {
         try await withStore { store, _ in try await ClipStoreConformance.run(name, on: store) }
+    }
+
+    @Test(arguments: ClipStoreConformance.Case.allCases)
+    func conformsWithShortRunsOfBodies(_ name: ClipStoreConformance.Case) async throws {
+        try await withStore(bodiesPerRun: 2) { store, _ in try await ClipStoreConformance.run(name, on: store) }
     }
 
     @Test func everyCommitIsSynced() async throws {

@@ -161,6 +161,7 @@ import Testing
             try await DatabaseQueue(path: path).write {
                 try $0.execute(
                     sql: """
+                        \(SchemaSeven.sql)
                         DROP VIEW clipbridge_ledger; DROP TABLE clipbridge_pending;
                         ALTER TABLE clipbridge_deliveries DROP COLUMN signal;
                         DELETE FROM clipbridge_meta WHERE key = 'signals_taken';

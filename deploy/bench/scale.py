@@ -87,6 +87,7 @@ def fill(path, clips):
         f"SELECT {base} + i, {base} + i, 'time=1,sig1=0', CAST(? || i AS BLOB), randomblob(32), uid, 'accepted' FROM {uids}",
         [body],
     )
+    database.execute("INSERT INTO clipbridge_bodies SELECT body_sha256, id FROM clipbridge_deliveries ORDER BY 1")
     for order, status in enumerate(STATUSES):
         before = f"'{STATUSES[order - 1]}'" if order else "NULL"
         database.execute(
@@ -95,7 +96,8 @@ def fill(path, clips):
             f"SELECT uid, {base} + i, 'pipeline', 'status', '{status}', '{{}}', NULL, 'applied', {before}, "
             f"'{status}', {base} + i FROM {uids}"
         )
-    database.execute("UPDATE clipbridge_meta SET value = ? WHERE key IN ('change_seq', 'signals_taken')", [clips])
+    counters = "'change_seq', 'signals_taken', 'bodies_indexed'"
+    database.execute(f"UPDATE clipbridge_meta SET value = ? WHERE key IN ({counters})", [clips])
     database.execute("COMMIT")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()

@@ -1,0 +1,177 @@
+// clipbridge
+// SPDX-License-Identifier: Apache-2.0
+
+import BridgeTesting
+import ClipLifecycle
+import ClipStore
+import Crypto
+import Foundation
+import GRDB
+import SQLiteClipStore
+import Testing
+
+/// A body is known by its hash wherever that is: in memory, on its way into the index, or in it.
+@Suite struct RecentBodiesTests {
+    private let now = Timestamp(seconds: 1_800_000_000)
+
+    private func withPath(_ body: (String) async throws -> Void) async throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "clipbridge-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try await body(folder.appending(path: "store.sqlite").path)
+    }
+
+    private func open(_ path: String, bodiesPerRun: Int = 4) async throws -> SQLiteClipStore {
+        let store = try SQLiteClipStore(
+            path: path, clipsTable: try #require(SQLName("clips")),
+            uidColumn: try #require(SQLName("cloudflare_uid")), bodiesPerRun: bodiesPerRun)
+        try await store.migrate()
+        return store
+    }
+
+    private func delivery(_ number: Int, at time: Timestamp? = nil) -> NewDelivery {
+        let body = Array("body \(number)".utf8)
+        return NewDelivery(
+            receivedAt: time ?? now, signedAt: now, signatureHeader: "h", body: body,
+            bodySHA256: Array(SHA256.hash(data: body)), uid: nil, outcome: .ignored, signal: nil)
+    }
+
+    /// How many bodies are in the index, and how many are kept for a start.
+    private func counts(_ path: String) async throws -> (indexed: Int, recent: Int) {
+        try await DatabaseQueue(path: path).read {
+            (
+                try Int.fetchOne($0, sql: "SELECT count(*) FROM clipbridge_bodies") ?? -1,
+                try Int.fetchOne($0, sql: "SELECT coalesce(sum(length(bodies)), 0) / 40 FROM clipbridge_bodies_recent")
+                    ?? -1
+            )
+        }
+    }
+
+    @Test func everyBodyIsKnownWhereverItIs() async throws {
+        try await withPath { path in
+            var store = try await open(path)
+            for number in 1...30 {
+                #expect(try await store.record(delivery(number)) == .stored(id: "\(number)"))
+                for known in 1...number {
+                    #expect(try await store.record(delivery(known)) == .duplicate(of: "\(known)"))
+                }
+                let (indexed, recent) = try await counts(path)
+                #expect(recent <= 8)
+                #expect(indexed + recent >= number)
+                // A new process reads what this one had in memory.
+                if number.isMultiple(of: 7) {
+                    try await store.close()
+                    store = try await open(path)
+                }
+            }
+            #expect(try await counts(path).indexed >= 22)
+            try await store.close()
+        }
+    }
+
+    @Test func batchesWithRepetitionsAreStoredOnce() async throws {
+        try await withPath { path in
+            let store = try await open(path, bodiesPerRun: 50)
+            let receipts = try await withThrowingTaskGroup(of: (Int, DeliveryReceipt).self) { group in
+                for number in 0..<600 {
+                    group.addTask { (number % 200, try await store.record(delivery(number % 200))) }
+                }
+                return try await group.reduce(into: [Int: [DeliveryReceipt]]()) { $0[$1.0, default: []].append($1.1) }
+            }
+            var ids: Set<String> = []
+            for (number, receipts) in receipts {
+                let stored = receipts.compactMap { if case .stored(let id) = $0 { id } else { nil } }
+                try #require(stored.count == 1)
+                #expect(receipts.count { $0 == .duplicate(of: stored[0]) } == 2)
+                #expect(try await store.read { try $0.delivery(Int64(stored[0]) ?? 0)?.body } == delivery(number).body)
+                ids.formUnion(stored)
+            }
+            #expect(ids.count == 200)
+            try await store.close()
+        }
+    }
+
+    /// Wherever its hash is when the delivery goes: after 3 in memory, after 5 on its way, after 9 in the index.
+    @Test(arguments: [3, 5, 9]) func bodyOfRemovedDeliveryIsNew(_ count: Int) async throws {
+        try await withPath { path in
+            let store = try await open(path)
+            for number in 1...count { _ = try await store.record(delivery(number)) }
+            let script = LedgerScript(policy: LifecyclePolicy(), now: now)
+            _ = try await store.write { try script.applyPending(limit: 99, in: $0) }
+            let limit = Timestamp(seconds: now.seconds + 1)
+            #expect(try await store.write { try $0.deleteDeliveries(receivedBefore: limit, limit: 99) } == count)
+            for number in 1...count {
+                let id = "\(count + number)"
+                #expect(try await store.record(delivery(number)) == .stored(id: id))
+                #expect(try await store.record(delivery(number)) == .duplicate(of: id))
+            }
+            for number in 100...120 { _ = try await store.record(delivery(number)) }
+            for number in 1...count {
+                #expect(try await store.record(delivery(number)) == .duplicate(of: "\(count + number)"))
+            }
+            // None is left of the removed ones.
+            let (indexed, recent) = try await counts(path)
+            #expect(indexed + recent <= count + 21 + 8)
+            try await store.close()
+        }
+    }
+
+    @Test func bodyOfFailedCommitIsNew() async throws {
+        try #require(FullDisk.isInstalled)
+        try await withPath { path in
+            let store = try await open(path)
+            for number in 1...20 {
+                await FullDisk.isFull(at: path) {
+                    await #expect(throws: StoreError.self) { try await store.record(delivery(number)) }
+                }
+                #expect(try await store.record(delivery(number)) == .stored(id: "\(number)"))
+                #expect(try await store.record(delivery(number)) == .duplicate(of: "\(number)"))
+            }
+            for number in 1...20 {
+                #expect(try await store.record(delivery(number)) == .duplicate(of: "\(number)"))
+            }
+            try await store.close()
+        }
+    }
+
+    @Test func anotherProcessBodiesAreKnown() async throws {
+        try await withPath { path in
+            let (one, other) = (try await open(path), try await open(path))
+            for number in 1...30 {
+                let (first, second) = number.isMultiple(of: 3) ? (other, one) : (one, other)
+                #expect(try await first.record(delivery(number)) == .stored(id: "\(number)"))
+                #expect(try await second.record(delivery(number)) == .duplicate(of: "\(number)"))
+            }
+            for number in 1...30 {
+                #expect(try await one.record(delivery(number)) == .duplicate(of: "\(number)"))
+            }
+            try await one.close()
+            try await other.close()
+        }
+    }
+
+    /// Of schema 7, beside a view of the application's that is broken.
+    @Test func olderStoreKnowsItsBodies() async throws {
+        try await withPath { path in
+            let store = try await open(path)
+            for number in 1...6 { _ = try await store.record(delivery(number)) }
+            try await store.close()
+            try await DatabaseQueue(path: path).write {
+                try $0.execute(
+                    sql: """
+                        \(SchemaSeven.sql)
+                        DELETE FROM clipbridge_deliveries WHERE id = 6;
+                        CREATE VIEW broken AS SELECT * FROM no_such_table;
+                        """)
+            }
+            let again = try await open(path)
+            for number in 1...5 {
+                #expect(try await again.record(delivery(number)) == .duplicate(of: "\(number)"))
+            }
+            #expect(try await again.record(delivery(6)) == .stored(id: "7"))
+            #expect(try await again.read { try $0.delivery(3)?.body } == delivery(3).body)
+            #expect(try await counts(path).indexed == 5)
+            try await again.close()
+        }
+    }
+}
