@@ -34,13 +34,15 @@ struct BodyHash: Hashable, Comparable, Sendable {
 
 /// The youngest deliveries by the SHA-256 of their bodies: what is not in `clipbridge_bodies` yet.
 ///
-/// A hash falls anywhere in an index, so an index that takes each at once has a page of 4 KiB written for every
+/// A hash falls anywhere in an index, so an index that takes each at once has a page of 4 KiB written for almost every
 /// delivery, twice. Kept here, they go into it as sorted runs, whose neighbours share pages (as a log-structured merge
-/// tree does, O'Neil et al. 1996), and a run goes in piece by piece with the deliveries of the next, so that no sender
-/// waits for a whole one. For a start each transaction's are kept in a row of `clipbridge_bodies_recent`.
+/// tree does, O'Neil et al. 1996), and a run goes in piece by piece with the deliveries of the next. For the next start
+/// of the process, `clipbridge_bodies_recent` has a row with those of each transaction. If they are enough for a run
+/// then, the first transaction brings them all into the index: how far one had come is known here alone.
 ///
-/// What is here is checked against two numbers that are in the database, at the first look of each transaction, and is
-/// read anew where they differ: after a commit whose outcome nobody knows as after a foreign one.
+/// No constraint guards this: a transaction that writes is the only one (`BEGIN IMMEDIATE`), and at its first look it
+/// checks what is here against two numbers of the database, and reads it anew where they differ, be it for a commit
+/// whose outcome nobody knows or for another process.
 final class RecentBodies: Sendable {
     typealias Body = (hash: BodyHash, delivery: Int64)
 
@@ -88,6 +90,8 @@ final class RecentBodies: Sendable {
         var done = 0
         /// The highest number in the run.
         var runEnd: Int64 = 0
+        /// The run was there when this was read.
+        var isOld = false
 
         mutating func beginRun(of count: Int) {
             guard run.isEmpty, young.count >= count else { return }
@@ -102,12 +106,13 @@ final class RecentBodies: Sendable {
     private let state = NIOLockedValueBox(State())
     private let runLength: Int
 
-    /// - Parameter runLength: how many bodies go into the index together. Twice as many are here at most, some 5 MB
-    ///   with the default, which writes a fifth of the pages at a million deliveries.
+    /// - Parameter runLength: how many bodies go into the index together. Half as many more are here at most, some 5 MB
+    ///   with the default. Of a page for each body it leaves a twentieth while the index has a hundred thousand, and
+    ///   half at a million, when a page has 55 of them.
     init(runLength: Int = 1 << 15) { self.runLength = runLength }
 
-    /// Has what is here be what the database has.
-    /// - Parameter all: reads what is not in the index.
+    /// Sees to it that here is what the database has.
+    /// - Parameter all: reads what is not in the index, oldest first.
     func update(to place: Place, all: () throws -> [Body]) rethrows {
         guard state.withLockedValue({ $0.place }) != place else { return }
         let bodies = try all()
@@ -116,6 +121,7 @@ final class RecentBodies: Sendable {
             state.place = place
             for body in bodies { state.young[body.hash] = body.delivery }
             state.beginRun(of: runLength)
+            state.isOld = !state.run.isEmpty
         }
     }
 
@@ -123,11 +129,12 @@ final class RecentBodies: Sendable {
         state.withLockedValue { $0.young[hash] ?? $0.run[hash] }
     }
 
-    /// What goes into the index next, in its order.
+    /// What goes into the index next, in its order: two for each that has come, so that a run is in it before there is
+    /// another one.
     /// - Returns: also, with the last of a run, up to which delivery all are in it then.
-    func next(_ count: Int) -> (bodies: [Body], indexed: Int64?) {
+    func next(after added: Int) -> (bodies: [Body], indexed: Int64?) {
         state.withLockedValue { state in
-            let part = state.order.dropFirst(state.done).prefix(count)
+            let part = state.order.dropFirst(state.done).prefix(state.isOld ? .max : 2 * added)
             let isLast = !part.isEmpty && part.endIndex == state.order.endIndex
             return (part.map { ($0, state.run[$0] ?? 0) }, isLast ? state.runEnd : nil)
         }
@@ -143,7 +150,7 @@ final class RecentBodies: Sendable {
             state.done += change.indexed
             if state.done == state.order.count, !state.order.isEmpty {
                 state.place?.indexed = state.runEnd
-                (state.run, state.order, state.done) = ([:], [], 0)
+                (state.run, state.order, state.done, state.isOld) = ([:], [], 0, false)
             }
             state.beginRun(of: runLength)
         }

@@ -92,7 +92,19 @@ public final class SQLiteClipStore: ClipStore {
 
     public func migrate() async throws {
         try await mapped("the schema could not be migrated") {
-            try await self.pool.write { try self.schema.migrate($0) }
+            try await self.pool.writeWithoutTransaction { database in
+                // A table that is made anew is dropped first, which would remove what an application's foreign keys
+                // tie to it, and on some systems writes zeros over all of it.
+                let zeroes = try Int.fetchOne(database, sql: "PRAGMA secure_delete") ?? 0
+                try database.execute(sql: "PRAGMA foreign_keys = OFF; PRAGMA secure_delete = OFF")
+                defer {
+                    try? database.execute(sql: "PRAGMA foreign_keys = ON; PRAGMA secure_delete = \(zeroes)")
+                }
+                try database.inTransaction(.immediate) {
+                    try self.schema.migrate(database)
+                    return .commit
+                }
+            }
         }
     }
 

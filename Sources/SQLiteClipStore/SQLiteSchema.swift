@@ -393,7 +393,7 @@ struct SQLiteSchema: Sendable {
         PRAGMA legacy_alter_table = OFF;
         CREATE INDEX clipbridge_deliveries_apart ON clipbridge_deliveries (uid, id) WHERE outcome <> 'accepted';
         CREATE INDEX clipbridge_deliveries_received ON clipbridge_deliveries (received_at);
-        CREATE TABLE clipbridge_bodies_recent (last INTEGER PRIMARY KEY, bodies BLOB NOT NULL);
+        CREATE TABLE clipbridge_bodies_recent (last INTEGER NOT NULL, bodies BLOB NOT NULL);
         CREATE TRIGGER clipbridge_deliveries_removed AFTER DELETE ON clipbridge_deliveries
         BEGIN DELETE FROM clipbridge_bodies WHERE sha256 = OLD.body_sha256 AND delivery = OLD.id; END;
         """,

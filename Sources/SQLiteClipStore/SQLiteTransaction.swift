@@ -349,7 +349,7 @@ public struct SQLiteTransaction: StoreTransaction {
 
     public func insertDelivery(_ delivery: NewDelivery) throws -> (id: Int64, isDuplicate: Bool) {
         let hash = BodyHash(delivery.bodySHA256)
-        if let first = try self.delivery(of: hash) { return (first, true) }
+        if let first = try self.delivery(of: hash, sha256: delivery.bodySHA256) { return (first, true) }
         try execute(
             """
             INSERT INTO clipbridge_deliveries
@@ -375,16 +375,18 @@ public struct SQLiteTransaction: StoreTransaction {
         return try batch.map { try LedgerScript.record($0, in: self) }
     }
 
-    /// The delivery that has brought this body, if it is still there.
-    private func delivery(of hash: BodyHash) throws -> Int64? {
+    /// The delivery that has brought this body, if it is still there: it may have been removed for its age.
+    private func delivery(of hash: BodyHash, sha256: [UInt8]) throws -> Int64? {
+        func present(_ id: Int64?) throws -> Int64? {
+            guard let id else { return nil }
+            return try Int64.fetchOne(
+                try database.cachedStatement(
+                    sql: "SELECT id FROM clipbridge_deliveries WHERE id = ? AND body_sha256 = ?"),
+                arguments: [id, Data(sha256)])
+        }
         try updateRecentBodies()
-        let known =
-            try news.change.bodies.added[hash] ?? bodies.delivery(of: hash)
-            ?? (news.indexed ?? indexedBodies([hash]))[hash]
-        guard let known else { return nil }
-        // It may have been removed for its age.
-        return try Int64.fetchOne(
-            try database.cachedStatement(sql: "SELECT id FROM clipbridge_deliveries WHERE id = ?"), arguments: [known])
+        if let id = try present(news.change.bodies.added[hash] ?? bodies.delivery(of: hash)) { return id }
+        return try present((news.indexed ?? indexedBodies([hash]))[hash])
     }
 
     /// Those of the bodies that are in their index, with the deliveries that brought them.
@@ -409,21 +411,20 @@ public struct SQLiteTransaction: StoreTransaction {
         let place = RecentBodies.Place(
             last: try given("clipbridge_deliveries"), indexed: try counter(Self.bodiesIndexed))
         try bodies.update(to: place) {
-            try all("SELECT bodies FROM clipbridge_bodies_recent WHERE last > ?", [place.indexed]) {
+            try all("SELECT bodies FROM clipbridge_bodies_recent WHERE last > ? ORDER BY rowid", [place.indexed]) {
                 RecentBodies.decode([UInt8]($0[0] as Data))
             }.flatMap { $0 }
         }
         news.change.bodies.start = place
     }
 
-    /// Keeps the bodies that have come, and brings some of those that wait for it into their index: two for each, so
-    /// that a run is in it before there is another one.
+    /// Keeps the bodies that have come, and brings some of those that wait for it into their index.
     private func indexBodies() throws {
         let added = news.change.bodies.added
         guard let last = added.values.max() else { return }
         try execute(
             "INSERT INTO clipbridge_bodies_recent VALUES (?, ?)", [last, Data(RecentBodies.encode(added))])
-        let (next, indexed) = bodies.next(2 * added.count)
+        let (next, indexed) = bodies.next(after: added.count)
         guard !next.isEmpty else { return }
         let oldest = try number("SELECT min(id) FROM clipbridge_deliveries")
         try index(next.filter { $0.delivery >= oldest })
@@ -962,11 +963,17 @@ public struct SQLiteTransaction: StoreTransaction {
     }
 
     public func restore(_ delivery: StoredDelivery) throws {
-        try updateRecentBodies()
         let record = delivery.record
+        let hash = BodyHash(delivery.bodySHA256)
+        // One with the same body has been removed from the source, and the body has come anew.
         try execute(
             """
-            INSERT OR REPLACE INTO clipbridge_deliveries
+            DELETE FROM clipbridge_deliveries
+            WHERE id = ? OR id = (SELECT delivery FROM clipbridge_bodies WHERE sha256 = ?)
+            """, [record.id, Data(hash.bytes)])
+        try execute(
+            """
+            INSERT INTO clipbridge_deliveries
                 (id, received_at, signed_at, signature, body, body_sha256, uid, outcome)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?)
             """,
@@ -974,7 +981,7 @@ public struct SQLiteTransaction: StoreTransaction {
                 record.id, record.receivedAt.milliseconds, record.signedAt.milliseconds, record.signatureHeader,
                 Data(record.body), Data(delivery.bodySHA256), record.uid?.rawValue, record.outcome.rawValue,
             ])
-        news.change.bodies.added[BodyHash(delivery.bodySHA256)] = record.id
+        try index([(hash, record.id)])
     }
 
     public func restore(_ stored: StoredEntry) throws {

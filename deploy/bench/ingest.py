@@ -14,7 +14,7 @@ import sys
 
 import deliveries
 import peers
-from processes import processor_seconds
+from processes import processes_begun, processor_seconds
 from targets import SECRET, Bridge, Nginx, Postgres, RoundError, SQLite, output_of, say
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -84,7 +84,9 @@ class Bench:
             # What was written until here is not this run's to wait for.
             os.sync()
             before = processor_seconds(target.pid), processor_seconds(target.store_pid)
+            begun = processes_begun()
             result = self.load(target, length, count, seconds, name)
+            result["processes_begun"] = processes_begun() - begun
             after = processor_seconds(target.pid), processor_seconds(target.store_pid)
             result["server_cpu_seconds"] = round(after[0] - before[0], 2)
             result["store_cpu_seconds"] = round(after[1] - before[1], 2)

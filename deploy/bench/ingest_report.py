@@ -29,8 +29,9 @@ Median (least–most) of the rounds; ratios are of medians. Acknowledged: answer
 rounds; stored: deliveries that the store holds after the server was killed by SIGKILL. More may be stored than were
 acknowledged: those whose answer was on its way when the time was over. Every body is sent once, but to nginx. wrk runs
 on the same cores, and sends the next post on a connection when the one before was answered, so that with more
-connections an answer takes longer. CPU: of the server in a round, + PostgreSQL's. Cloudflare and R2 are a port that
-refuses connections, so the clips' inquiries fail while webhooks come in.
+connections an answer takes longer. Programs are counted as the processes that the system has begun in the rounds. CPU:
+of the server in a round, + PostgreSQL's. Cloudflare and R2 are a port that refuses connections, so the clips' inquiries
+fail while webhooks come in.
 """
 
 
@@ -46,6 +47,7 @@ class Figures:
         self.slow = [run["p99_milliseconds"] for run in good]
         self.cpu = [run["server_cpu_seconds"] for run in good]
         self.store_cpu = [run["store_cpu_seconds"] for run in good]
+        self.begun = [run["processes_begun"] for run in good]
         self.others = sum(run["others"] + run["socket_errors"] + run["timeouts"] for run in good)
         # Also of rounds that failed: that is where they differ.
         self.acknowledged = sum(run.get("accepted", 0) for run in runs)
@@ -54,6 +56,8 @@ class Figures:
 
 def label(target, figures):
     text = LABELS[target]
+    if target == "hook-program" and figures.begun:
+        text += f": {sum(figures.begun):,} of them until the time was over"
     if figures.failures:
         text += f" ({figures.failures} of {figures.count} rounds failed)"
     if figures.others:

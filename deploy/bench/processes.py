@@ -16,3 +16,9 @@ def processor_seconds(pid):
             return total + sum(processor_seconds(int(child)) for child in file.read().split())
     except OSError:
         return total
+
+
+def processes_begun():
+    """How many processes and threads the system has begun since its start."""
+    with open("/proc/stat", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("processes "))
