@@ -91,15 +91,21 @@ import Testing
         }
     }
 
-    /// Wherever its hash is when the delivery goes: after 3 in memory, after 5 on its way, after 9 in the index.
+    /// A store whose deliveries were removed for their age, with their hashes in memory after 3, on their way into the
+    /// index after 5, and in it after 9.
+    private func openAfterRemoval(of count: Int, _ path: String) async throws -> SQLiteClipStore {
+        let store = try await open(path)
+        for number in 1...count { _ = try await store.record(delivery(number)) }
+        let script = LedgerScript(policy: LifecyclePolicy(), now: now)
+        _ = try await store.write { try script.applyPending(limit: 99, in: $0) }
+        let limit = Timestamp(seconds: now.seconds + 1)
+        #expect(try await store.write { try $0.deleteDeliveries(receivedBefore: limit, limit: 99) } == count)
+        return store
+    }
+
     @Test(arguments: [3, 5, 9]) func bodyOfRemovedDeliveryIsNew(_ count: Int) async throws {
         try await withPath { path in
-            let store = try await open(path)
-            for number in 1...count { _ = try await store.record(delivery(number)) }
-            let script = LedgerScript(policy: LifecyclePolicy(), now: now)
-            _ = try await store.write { try script.applyPending(limit: 99, in: $0) }
-            let limit = Timestamp(seconds: now.seconds + 1)
-            #expect(try await store.write { try $0.deleteDeliveries(receivedBefore: limit, limit: 99) } == count)
+            let store = try await openAfterRemoval(of: count, path)
             for number in 1...count {
                 let id = "\(count + number)"
                 #expect(try await store.record(delivery(number)) == .stored(id: id))
@@ -113,15 +119,9 @@ import Testing
         }
     }
 
-    /// Before, on the way into, and in the index.
     @Test(arguments: [3, 5, 9]) func removedBodiesLeaveTheIndex(_ count: Int) async throws {
         try await withPath { path in
-            let store = try await open(path)
-            for number in 1...count { _ = try await store.record(delivery(number)) }
-            let script = LedgerScript(policy: LifecyclePolicy(), now: now)
-            _ = try await store.write { try script.applyPending(limit: 99, in: $0) }
-            let limit = Timestamp(seconds: now.seconds + 1)
-            _ = try await store.write { try $0.deleteDeliveries(receivedBefore: limit, limit: 99) }
+            let store = try await openAfterRemoval(of: count, path)
             for number in 100...120 { _ = try await store.record(delivery(number)) }
             let (all, left) = try await DatabaseQueue(path: path).read {
                 (
