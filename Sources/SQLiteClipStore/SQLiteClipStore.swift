@@ -94,12 +94,19 @@ public final class SQLiteClipStore: ClipStore {
         try await mapped("the schema could not be migrated") {
             try await self.pool.writeWithoutTransaction { database in
                 // A table that is made anew is dropped first, which would remove what an application's foreign keys
-                // tie to it, and on some systems writes zeros over all of it.
+                // tie to it, and on some systems writes zeros over all of it. Its renaming would fail over any view or
+                // trigger of the application's that is broken.
                 let zeroes = try Int.fetchOne(database, sql: "PRAGMA secure_delete") ?? 0
-                try database.execute(sql: "PRAGMA foreign_keys = OFF; PRAGMA secure_delete = OFF")
-                defer {
-                    try? database.execute(sql: "PRAGMA foreign_keys = ON; PRAGMA secure_delete = \(zeroes)")
+                func set(foreignKeys: Int, legacyAlterTable: Int, secureDelete: Int) throws {
+                    try database.execute(
+                        sql: """
+                            PRAGMA foreign_keys = \(foreignKeys);
+                            PRAGMA legacy_alter_table = \(legacyAlterTable);
+                            PRAGMA secure_delete = \(secureDelete);
+                            """)
                 }
+                try set(foreignKeys: 0, legacyAlterTable: 1, secureDelete: 0)
+                defer { try? set(foreignKeys: 1, legacyAlterTable: 0, secureDelete: zeroes) }
                 try database.inTransaction(.immediate) {
                     try self.schema.migrate(database)
                     return .commit

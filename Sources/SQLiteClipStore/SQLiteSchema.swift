@@ -361,8 +361,7 @@ struct SQLiteSchema: Sendable {
             FROM clipbridge_pending;
         """,
         // 8: the bodies' hashes have an index of their own, which takes them in sorted runs (`RecentBodies`). SQLite
-        // drops a UNIQUE only with its table. Without the legacy way the renaming fails over any view or trigger of the
-        // application's that is broken.
+        // drops a UNIQUE only with its table.
         """
         CREATE TABLE clipbridge_deliveries_8 (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -388,9 +387,7 @@ struct SQLiteSchema: Sendable {
         DELETE FROM sqlite_sequence WHERE name = 'clipbridge_deliveries_8';
         UPDATE sqlite_sequence SET name = 'clipbridge_deliveries_8' WHERE name = 'clipbridge_deliveries';
         DROP TABLE clipbridge_deliveries;
-        PRAGMA legacy_alter_table = ON;
         ALTER TABLE clipbridge_deliveries_8 RENAME TO clipbridge_deliveries;
-        PRAGMA legacy_alter_table = OFF;
         CREATE INDEX clipbridge_deliveries_apart ON clipbridge_deliveries (uid, id) WHERE outcome <> 'accepted';
         CREATE INDEX clipbridge_deliveries_received ON clipbridge_deliveries (received_at);
         CREATE TABLE clipbridge_bodies_recent (last INTEGER NOT NULL, bodies BLOB NOT NULL);

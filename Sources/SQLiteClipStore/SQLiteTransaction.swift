@@ -437,18 +437,12 @@ public struct SQLiteTransaction: StoreTransaction {
 
     private func index(_ bodies: [RecentBodies.Body]) throws {
         for part in Self.parts(of: bodies) {
+            let values = repeatElement("(?, ?)", count: part.count).joined(separator: ", ")
             try execute(
-                part.count == Self.bodiesAtOnce ? Self.insertBodies : Self.insertBodies(part.count),
+                "INSERT OR REPLACE INTO clipbridge_bodies VALUES \(values)",
                 StatementArguments(
                     part.flatMap { [Data($0.hash.bytes), $0.delivery] as [any DatabaseValueConvertible] }))
         }
-    }
-
-    private static let insertBodies = insertBodies(bodiesAtOnce)
-
-    private static func insertBodies(_ count: Int) -> String {
-        "INSERT OR REPLACE INTO clipbridge_bodies VALUES "
-            + repeatElement("(?, ?)", count: count).joined(separator: ", ")
     }
 
     /// So many go with one statement.

@@ -14,25 +14,14 @@ import Testing
 @Suite struct RecentBodiesTests {
     private let now = Timestamp(seconds: 1_800_000_000)
 
-    private func withPath(_ body: (String) async throws -> Void) async throws {
-        let folder = FileManager.default.temporaryDirectory.appending(path: "clipbridge-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        try await body(folder.appending(path: "store.sqlite").path)
-    }
-
     private func open(_ path: String, bodiesPerRun: Int = 4) async throws -> SQLiteClipStore {
-        let store = try SQLiteClipStore(
-            path: path, clipsTable: try #require(SQLName("clips")),
-            uidColumn: try #require(SQLName("cloudflare_uid")), bodiesPerRun: bodiesPerRun)
-        try await store.migrate()
-        return store
+        try await openStore(path, bodiesPerRun: bodiesPerRun)
     }
 
-    private func delivery(_ number: Int, at time: Timestamp? = nil) -> NewDelivery {
+    private func delivery(_ number: Int) -> NewDelivery {
         let body = Array("body \(number)".utf8)
         return NewDelivery(
-            receivedAt: time ?? now, signedAt: now, signatureHeader: "h", body: body,
+            receivedAt: now, signedAt: now, signatureHeader: "h", body: body,
             bodySHA256: Array(SHA256.hash(data: body)), uid: nil, outcome: .ignored, signal: nil)
     }
 
@@ -48,7 +37,7 @@ import Testing
     }
 
     @Test func everyBodyIsKnownWhereverItIs() async throws {
-        try await withPath { path in
+        try await withStorePath { path in
             var store = try await open(path)
             for number in 1...30 {
                 #expect(try await store.record(delivery(number)) == .stored(id: "\(number)"))
@@ -70,7 +59,7 @@ import Testing
     }
 
     @Test func batchesWithRepetitionsAreStoredOnce() async throws {
-        try await withPath { path in
+        try await withStorePath { path in
             let store = try await open(path, bodiesPerRun: 50)
             let receipts = try await withThrowingTaskGroup(of: (Int, DeliveryReceipt).self) { group in
                 for number in 0..<600 {
@@ -104,7 +93,7 @@ import Testing
     }
 
     @Test(arguments: [3, 5, 9]) func bodyOfRemovedDeliveryIsNew(_ count: Int) async throws {
-        try await withPath { path in
+        try await withStorePath { path in
             let store = try await openAfterRemoval(of: count, path)
             for number in 1...count {
                 let id = "\(count + number)"
@@ -120,7 +109,7 @@ import Testing
     }
 
     @Test(arguments: [3, 5, 9]) func removedBodiesLeaveTheIndex(_ count: Int) async throws {
-        try await withPath { path in
+        try await withStorePath { path in
             let store = try await openAfterRemoval(of: count, path)
             for number in 100...120 { _ = try await store.record(delivery(number)) }
             let (all, left) = try await DatabaseQueue(path: path).read {
@@ -141,7 +130,7 @@ import Testing
     /// What is stored next gets the number that the failed one would have had.
     @Test func bodyOfFailedCommitIsNew() async throws {
         try #require(FullDisk.isInstalled)
-        try await withPath { path in
+        try await withStorePath { path in
             let store = try await open(path)
             for number in 1...20 {
                 await FullDisk.isFull(at: path) {
@@ -159,7 +148,7 @@ import Testing
 
     /// How far a run has come is not kept, and yet each comes to its end.
     @Test func whatWaitsIsBoundedHoweverOftenTheProcessStarts() async throws {
-        try await withPath { path in
+        try await withStorePath { path in
             for start in 0..<40 {
                 let store = try await open(path, bodiesPerRun: 10)
                 for number in 1...3 { _ = try await store.record(delivery(3 * start + number)) }
@@ -175,7 +164,7 @@ import Testing
     }
 
     @Test func restoredBodiesAreKnownAndReplaceThoseOfTheSameNumber() async throws {
-        try await withPath { path in
+        try await withStorePath { path in
             @Sendable func stored(_ id: Int64, _ number: Int) -> StoredDelivery {
                 StoredDelivery(
                     record: DeliveryRecord(
@@ -204,7 +193,7 @@ import Testing
     }
 
     @Test func anotherProcessBodiesAreKnown() async throws {
-        try await withPath { path in
+        try await withStorePath { path in
             let (one, other) = (try await open(path), try await open(path))
             for number in 1...30 {
                 let (first, second) = number.isMultiple(of: 3) ? (other, one) : (one, other)
@@ -222,7 +211,7 @@ import Testing
 
     /// Of schema 7, beside a view of the application's that is broken.
     @Test func olderStoreKnowsItsBodies() async throws {
-        try await withPath { path in
+        try await withStorePath { path in
             let store = try await open(path)
             for number in 1...6 { _ = try await store.record(delivery(number)) }
             try await store.close()

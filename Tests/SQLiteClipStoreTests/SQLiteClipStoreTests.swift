@@ -10,23 +10,17 @@ import SQLiteClipStore
 import Testing
 
 @Suite struct SQLiteClipStoreTests {
-    /// A folder of its own for each test, removed at the end.
     private func withStore(
         table: String = "clips", column: String = "cloudflare_uid", bodiesPerRun: Int = 1 << 15,
         prepare: (String) throws -> Void = { _ in },
         _ body: (SQLiteClipStore, String) async throws -> Void
     ) async throws {
-        let folder = FileManager.default.temporaryDirectory.appending(path: "clipbridge-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        let path = folder.appending(path: "store.sqlite").path
-        try prepare(path)
-        let store = try SQLiteClipStore(
-            path: path, clipsTable: try #require(SQLName(table)), uidColumn: try #require(SQLName(column)),
-            bodiesPerRun: bodiesPerRun)
-        try await store.migrate()
-        try await body(store, path)
-        try await store.close()
+        try await withStorePath { path in
+            try prepare(path)
+            let store = try await openStore(path, table: table, column: column, bodiesPerRun: bodiesPerRun)
+            try await body(store, path)
+            try await store.close()
+        }
     }
 
     private let script = LedgerScript(policy: LifecyclePolicy(), now: Timestamp(seconds: 1_800_000_000))
@@ -56,10 +50,7 @@ import Testing
                 uid: uid, outcome: .accepted, signal: Signal(uid: uid, source: .webhook, status: .queued))
             _ = try await store.record(delivery)
             try await store.close()
-            let again = try SQLiteClipStore(
-                path: path, clipsTable: try #require(SQLName("clips")),
-                uidColumn: try #require(SQLName("cloudflare_uid")))
-            try await again.migrate()
+            let again = try await openStore(path)
             #expect(try await again.read { try $0.delivery(1)?.body } == [1])
             let decided = try await again.write { [script] in try script.applyPending(limit: 9, in: $0) }
             #expect(decided.count == 1)

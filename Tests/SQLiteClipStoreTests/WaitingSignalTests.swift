@@ -13,21 +13,6 @@ import Testing
 @Suite struct WaitingSignalTests {
     private let script = LedgerScript(policy: LifecyclePolicy(), now: Timestamp(seconds: 1_800_000_000))
 
-    private func withPath(_ body: (String) async throws -> Void) async throws {
-        let folder = FileManager.default.temporaryDirectory.appending(path: "clipbridge-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        try await body(folder.appending(path: "store.sqlite").path)
-    }
-
-    private func open(_ path: String) async throws -> SQLiteClipStore {
-        let store = try SQLiteClipStore(
-            path: path, clipsTable: try #require(SQLName("clips")),
-            uidColumn: try #require(SQLName("cloudflare_uid")))
-        try await store.migrate()
-        return store
-    }
-
     private func delivery(_ uid: String, _ status: ClipStatus?, number: UInt8) -> NewDelivery {
         let uid = ClipUID(uid)
         let signal = status.flatMap { status in
@@ -48,8 +33,8 @@ import Testing
     }
 
     @Test func theyAreDecidedOnceInTheirOrderAlsoAfterAStart() async throws {
-        try await withPath { path in
-            var store = try await open(path)
+        try await withStorePath { path in
+            var store = try await openStore(path)
             let statuses: [ClipStatus?] = [.queued, nil, .processing, .streamReady, nil]
             for (number, status) in statuses.enumerated() {
                 _ = try await store.record(delivery("a", status, number: UInt8(number + 1)))
@@ -60,7 +45,7 @@ import Testing
             #expect(first.map(\.delivery) == ["1", "3"])
             #expect(first.first?.signal == delivery("a", .queued, number: 1).signal)
             try await store.close()
-            store = try await open(path)
+            store = try await openStore(path)
             #expect(try await apply(store).map(\.delivery) == ["4"])
             #expect(try await apply(store) == [])
             #expect(try await store.read { try $0.oldestUndecided() } == nil)
@@ -73,14 +58,14 @@ import Testing
     /// What was acknowledged before somebody asks for a status is decided before it.
     @Test(arguments: [false, true])
     func aClipsOwnGoBeforeWhatIsSubmitted(startsAnew: Bool) async throws {
-        try await withPath { path in
-            var store = try await open(path)
+        try await withStorePath { path in
+            var store = try await openStore(path)
             for (number, uid) in ["a", "b", "a", "b"].enumerated() {
                 _ = try await store.record(delivery(uid, number < 2 ? .queued : .processing, number: UInt8(number + 1)))
             }
             if startsAnew {
                 try await store.close()
-                store = try await open(path)
+                store = try await openStore(path)
             }
             #expect(
                 try await store.read { try $0.deliveries(uid: ClipUID("b"), before: nil, limit: 9) }.map(\.id) == [
@@ -114,8 +99,8 @@ import Testing
     /// SQLite itself takes back a transaction whose COMMIT finds the disk full.
     @Test func theyAreDecidedOnceAfterCommitsThatFailed() async throws {
         try #require(FullDisk.isInstalled)
-        try await withPath { path in
-            let (store, script) = (try await open(path), script)
+        try await withStorePath { path in
+            let (store, script) = (try await openStore(path), script)
             let asked = Signal(uid: try #require(ClipUID("a")), source: .operator, status: .processing)
             _ = try await store.record(delivery("a", .queued, number: 1))
             _ = try await store.write { try script.submit(asked, in: $0) }
@@ -140,8 +125,8 @@ import Testing
     }
 
     @Test func deliveriesThatAreNotDecidedAreKept() async throws {
-        try await withPath { path in
-            let store = try await open(path)
+        try await withStorePath { path in
+            let store = try await openStore(path)
             for number in 1...3 { _ = try await store.record(delivery("a", .queued, number: UInt8(number))) }
             _ = try await apply(store, limit: 2)
             let later = Timestamp(seconds: script.now.seconds + 1)
@@ -153,8 +138,8 @@ import Testing
 
     /// Of schema 6, with an entry that was not decided.
     @Test func olderStoreGoesOnWhereItWas() async throws {
-        try await withPath { path in
-            let store = try await open(path)
+        try await withStorePath { path in
+            let store = try await openStore(path)
             _ = try await store.record(delivery("a", .queued, number: 1))
             _ = try await apply(store)
             try await store.close()
@@ -173,7 +158,7 @@ import Testing
                         VALUES ('a', 1, 'webhook', 'status', 'processing', '{}', 2);
                         """)
             }
-            let again = try await open(path)
+            let again = try await openStore(path)
             _ = try await again.record(delivery("a", .streamReady, number: 3))
             let decided = try await apply(again)
             #expect(decided.map(\.seq) == [2, 3])
