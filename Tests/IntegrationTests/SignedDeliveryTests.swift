@@ -38,10 +38,15 @@ import Testing
                 body, secret: sandbox.secret, headers: [traceparent: "00-\(trace)-00f067aa0ba902b7-01"])
             #expect(answer.status == 200)
             try await bridge.clip(uid, reaches: .complete)
-            let lines = bridge.program.error.split(separator: "\n").compactMap { try? JSONValue(parsing: $0) }
-                .filter { $0["trace.id"]?.stringValue == trace && $0["clip.uid"]?.stringValue == uid }
-            #expect(lines.contains { $0["message"] == "delivery stored" && $0["delivery.id"] == answer["delivery"] })
-            #expect(lines.contains { $0["message"] == "clip changed status" && $0["clip.status"] == "complete" })
+            func lines() -> [JSONValue] {
+                bridge.program.error.split(separator: "\n").compactMap { try? JSONValue(parsing: $0) }
+                    .filter { $0["trace.id"]?.stringValue == trace && $0["clip.uid"]?.stringValue == uid }
+            }
+            // A status is seen as soon as it is committed, and logged after that.
+            try await until("the log of the last status") {
+                lines().contains { $0["message"] == "clip changed status" && $0["clip.status"] == "complete" }
+            }
+            #expect(lines().contains { $0["message"] == "delivery stored" && $0["delivery.id"] == answer["delivery"] })
         }
     }
 
